@@ -1,0 +1,1 @@
+//! Clustering scores, retrieval and classification metrics for protein-localisation embeddings.

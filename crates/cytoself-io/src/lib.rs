@@ -1,0 +1,1 @@
+//! Microscopy fields, crop stores, embedding stores and the file formats of cytoself.

@@ -1,0 +1,1 @@
+//! The operations of the network: plain functions on slices with a thin candle operation over each.

@@ -1,0 +1,1 @@
+//! Nucleus segmentation, signed distance and single-cell crops for fluorescence microscopy.

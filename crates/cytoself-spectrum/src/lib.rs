@@ -1,0 +1,1 @@
+//! Feature spectra of codebook usage: correlation, biclustering and leaf order.

@@ -1,0 +1,1 @@
+//! UMAP and AlignedUMAP: seeded and parallel at once, the same bits at any thread count.

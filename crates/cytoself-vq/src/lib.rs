@@ -1,0 +1,1 @@
+//! Split vector quantisation: exact nearest-code search and training of a codebook.

@@ -1,0 +1,2 @@
+//! `align`: see `docs/` and `--help`.
+fn main() {}

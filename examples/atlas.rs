@@ -1,0 +1,2 @@
+//! `atlas`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `biclust`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `convert`: see `docs/` and `--help`.
+fn main() {}

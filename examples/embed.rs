@@ -1,0 +1,2 @@
+//! `embed`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `evaluate`: see `docs/` and `--help`.
+fn main() {}

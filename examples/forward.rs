@@ -1,0 +1,2 @@
+//! `forward`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `preprocess`: see `docs/` and `--help`.
+fn main() {}

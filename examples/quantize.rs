@@ -1,0 +1,2 @@
+//! `quantize`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `quickstart`: see `docs/` and `--help`.
+fn main() {}

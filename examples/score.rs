@@ -1,0 +1,2 @@
+//! `score`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `segment`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `simulate`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `spectrum`: see `docs/` and `--help`.
+fn main() {}

@@ -1,0 +1,194 @@
+//! Flags that every binary has, and the mapping from failures to exit codes.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Args, Parser};
+
+use crate::progress;
+
+/// Flags of every binary.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Threads to use; never changes a result [default: all cores]
+    #[arg(long, value_name = "N", global = true)]
+    pub threads: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, value_name = "S", default_value_t = 42, global = true)]
+    pub seed: u64,
+    /// Print errors only
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Replace an existing output
+    #[arg(long, global = true)]
+    pub overwrite: bool,
+}
+
+impl Common {
+    /// Prints a line on standard error unless `--quiet` was given.
+    pub fn say(&self, line: impl Display) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Access to the shared flags of a binary's argument type.
+pub trait HasCommon {
+    /// The shared flags.
+    fn common(&self) -> &Common;
+}
+
+/// Why a binary ends without success; decides the exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// Bad arguments or bad input: exit code 2.
+    Input(String),
+    /// The user interrupted; the text says what was kept: exit code 130.
+    Interrupted(String),
+    /// Anything else, a full disk too: exit code 1.
+    Other(String),
+}
+
+impl Failure {
+    /// Bad arguments or bad input, with what the user can do about it.
+    pub fn input(message: impl Display) -> Self {
+        Self::Input(one_line(&message.to_string()))
+    }
+
+    /// A failure of the machine rather than of the input.
+    pub fn other(message: impl Display) -> Self {
+        Self::Other(one_line(&message.to_string()))
+    }
+
+    /// Puts `context` in front of the message.
+    #[must_use]
+    pub fn context(self, context: impl Display) -> Self {
+        match self {
+            Self::Input(m) => Self::Input(format!("{context}: {m}")),
+            Self::Interrupted(m) => Self::Interrupted(format!("{context}: {m}")),
+            Self::Other(m) => Self::Other(format!("{context}: {m}")),
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Interrupted(_) => 130,
+            Self::Other(_) => 1,
+        }
+    }
+
+    fn message(&self) -> &str {
+        match self {
+            Self::Input(m) | Self::Interrupted(m) | Self::Other(m) => m,
+        }
+    }
+}
+
+impl<E: Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let message = chain(&error);
+        if progress::interrupted() {
+            return Self::Interrupted(message);
+        }
+        if is_machine_fault(&error) {
+            Self::Other(message)
+        } else {
+            Self::Input(message)
+        }
+    }
+}
+
+/// The message of an error and of its sources, without repeating a source whose text the outer message already has.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    one_line(&text)
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Whether the cause is the machine (disk full, permission, memory) and not the content of the input.
+fn is_machine_fault(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind as Kind;
+    let mut current = Some(error);
+    while let Some(e) = current {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            return matches!(
+                io.kind(),
+                Kind::StorageFull
+                    | Kind::QuotaExceeded
+                    | Kind::FileTooLarge
+                    | Kind::PermissionDenied
+                    | Kind::ReadOnlyFilesystem
+                    | Kind::WriteZero
+                    | Kind::OutOfMemory
+                    | Kind::BrokenPipe
+            );
+        }
+        current = e.source();
+    }
+    let text = chain(error);
+    text.contains("No space left on device") || text.contains("File too large")
+}
+
+/// Parses the arguments, sets threads and the interrupt handler, runs `body` and returns the exit code.
+pub fn run<A: Parser + HasCommon>(body: impl FnOnce(A) -> Result<(), Failure>) -> ExitCode {
+    let arguments = A::parse();
+    let name = A::command().get_name().to_string();
+    if let Err(failure) = prepare(arguments.common()) {
+        return report(&name, &failure);
+    }
+    match body(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&name, &failure),
+    }
+}
+
+fn prepare(common: &Common) -> Result<(), Failure> {
+    if common.threads == Some(0) {
+        return Err(Failure::input("--threads 0: expected at least 1; leave the flag out to use all cores"));
+    }
+    let mut pool = rayon::ThreadPoolBuilder::new();
+    if let Some(threads) = common.threads {
+        pool = pool.num_threads(threads);
+    }
+    pool.build_global().map_err(Failure::other)?;
+    progress::install_interrupt_handler().map_err(Failure::other)
+}
+
+fn report(name: &str, failure: &Failure) -> ExitCode {
+    let kind = if matches!(failure, Failure::Interrupted(_)) { "interrupted" } else { "error" };
+    eprintln!("{name}: {kind}: {}", failure.message());
+    ExitCode::from(failure.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_the_users_fault() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(Failure::from(full).code(), 1);
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(Failure::from(missing).code(), 2);
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(Failure::input("a\n  b\n").message(), "a; b");
+    }
+}

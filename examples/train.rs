@@ -1,0 +1,2 @@
+//! `train`: see `docs/` and `--help`.
+fn main() {}

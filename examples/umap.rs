@@ -1,0 +1,2 @@
+//! `umap`: see `docs/` and `--help`.
+fn main() {}

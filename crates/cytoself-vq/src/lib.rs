@@ -1,1 +1,35 @@
 //! Split vector quantisation: exact nearest-code search and training of a codebook.
+//!
+//! Use it directly to quantise arrays ([`SplitQuantizer`]) or to search nearest codes ([`CpuSearch`]); the network in `cytoself-model`
+//! uses its operation on candle tensors (`candle::split_quantize`, feature `candle`).
+//!
+//! The answer of every search is exact: the code with the smallest squared distance in double precision, of equals the lowest index.
+//!
+//! # Features
+//! - `candle`: the quantiser as a candle operation with gradients.
+//! - `cuda`: the search on an NVIDIA GPU; builds and starts where there is none.
+
+#[cfg(feature = "candle")]
+pub mod candle;
+mod codebook;
+mod cpu;
+mod error;
+mod gradient;
+mod nearest;
+mod quantizer;
+mod random;
+pub mod reference;
+mod scatter;
+mod statistics;
+mod sums;
+mod vectors;
+
+pub use codebook::Codebook;
+pub use cpu::{CpuSearch, Simd};
+pub use error::VqError;
+pub use gradient::{codebook_gradient, commitment_gradient};
+pub use nearest::{NearestCode, ScalarSearch, SearchOutput};
+pub use quantizer::{Quantization, SplitQuantizer};
+pub use statistics::{CodeUsage, histograms, perplexity, total_counts};
+pub use sums::CodeSums;
+pub use vectors::Vectors;

@@ -1,0 +1,197 @@
+//! Split quantisation as an operation on candle tensors, with straight-through gradient.
+
+mod loss;
+mod straight_through;
+
+use candle_core::{DType, Device, Tensor};
+
+use self::loss::QuantizationLoss;
+use self::straight_through::StraightThrough;
+use crate::codebook::Codebook;
+use crate::error::VqError;
+use crate::quantizer::SplitQuantizer;
+
+/// Settings of [`split_quantize`].
+///
+/// # Defaults
+/// `split` 1, `commitment_cost` 0.25.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct QuantizeOptions {
+    /// Chunks per position.
+    pub split: usize,
+    /// Weight of the commitment loss in the loss.
+    pub commitment_cost: f64,
+}
+
+impl Default for QuantizeOptions {
+    fn default() -> Self {
+        // 0.25: van den Oord et al., arXiv:1711.00937, section 3.2, and both cytoself implementations.
+        Self {
+            split: 1,
+            commitment_cost: 0.25,
+        }
+    }
+}
+
+impl QuantizeOptions {
+    /// Sets the number of chunks per position.
+    #[must_use]
+    pub fn split(mut self, split: usize) -> Self {
+        self.split = split;
+        self
+    }
+
+    /// Sets the weight of the commitment loss.
+    #[must_use]
+    pub fn commitment_cost(mut self, cost: f64) -> Self {
+        self.commitment_cost = cost;
+        self
+    }
+}
+
+/// What [`split_quantize`] returns; `b` images, `k` codes.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Quantized {
+    /// The codes in the place of the vectors, shape of `z`; gradients pass straight through to `z`.
+    pub quantized: Tensor,
+    /// Index of the code of each chunk, u32 `[b, split, h, w]`.
+    pub indices: Tensor,
+    /// How often each code occurs in each image, f32 `[b, k]`.
+    pub histogram: Tensor,
+    /// `quantization_loss + commitment_cost * commitment_loss`, a scalar.
+    pub loss: Tensor,
+    /// `mean((q - z)^2)` with gradient into `z`, a scalar.
+    pub commitment_loss: Tensor,
+    /// `mean((q - z)^2)` with gradient into the codebook, a scalar.
+    pub quantization_loss: Tensor,
+    /// The perplexity of the codes over the batch.
+    pub perplexity: f64,
+}
+
+/// Quantises `z` by the nearest codes.
+///
+/// **Shapes** `z: [b, split * d, h, w]` f32, `codebook: [k, d]` f32, both on the processor.
+///
+/// The channels of a position are `split` consecutive chunks of `d`. Gradients: of `quantized` straight through into `z`; of
+/// `commitment_loss` into `z`; of `quantization_loss` into `codebook`.
+///
+/// # Differs from cytoself
+/// `quantized` is the code itself; the reference computes `z + (q - z)`, which differs from it by rounding.
+///
+/// # Errors
+/// - [`VqError::Channels`]: the channels are not `split * d`;
+/// - [`VqError::NonFiniteVector`], [`VqError::NonFiniteCode`]: a value is NaN or infinite;
+/// - [`VqError::Candle`]: wrong rank or data type, or a tensor that is not on the processor.
+///
+/// # Example
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use cytoself_vq::candle::{QuantizeOptions, split_quantize};
+///
+/// let codebook = Var::from_slice(&[0f32, 0., 1., 1.], (2, 2), &Device::Cpu)?;
+/// let z = Var::from_slice(&[0.1f32, 0.9, 0.2, 1.0], (1, 2, 1, 2), &Device::Cpu)?;
+/// let found = split_quantize(&z, &codebook, &QuantizeOptions::default())?;
+/// assert_eq!(found.indices.flatten_all()?.to_vec1::<u32>()?, [0, 1]);
+/// let gradients = found.loss.backward()?;
+/// let into_codes = gradients.get(&codebook).unwrap().to_vec2::<f32>()?;
+/// assert!((into_codes[0][0] - 2.0 * (0.0 - 0.1) / 4.0).abs() < 1e-7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn split_quantize(
+    z: &Tensor,
+    codebook: &Tensor,
+    options: &QuantizeOptions,
+) -> Result<Quantized, VqError> {
+    let (b, channels, h, w) = z.dims4()?;
+    let (codes, dim) = codebook.dims2()?;
+    let split = options.split;
+    if split == 0 || dim.checked_mul(split) != Some(channels) {
+        return Err(VqError::Channels {
+            channels,
+            split,
+            dim,
+        });
+    }
+    on_processor(z, "z")?;
+    on_processor(codebook, "codebook")?;
+
+    let z = z.contiguous()?;
+    let rows = Codebook::new(codebook.flatten_all()?.to_vec1()?, codes, dim)?;
+    let quantizer = SplitQuantizer::new(rows, split)?;
+    let found = with_values(&z, |values| quantizer.quantize_images(values, b, h * w))?;
+    let perplexity = found.perplexity();
+    let mean = found.mean_squared_error();
+
+    let histogram: Vec<f32> = found.histogram.iter().map(|&count| count as f32).collect();
+    let histogram = Tensor::from_vec(histogram, (b, codes), &Device::Cpu)?;
+    let indices = Tensor::from_slice(&found.indices, (b, split, h, w), &Device::Cpu)?;
+    let quantized = z.apply_op1(StraightThrough::new(found.quantized))?;
+    let losses = z.apply_op2(
+        &codebook.contiguous()?,
+        QuantizationLoss::new(mean, found.indices, quantizer.codebook().clone(), split),
+    )?;
+    let commitment_loss = losses.get(0)?;
+    let quantization_loss = losses.get(1)?;
+    let loss = (&quantization_loss + (&commitment_loss * options.commitment_cost)?)?;
+    Ok(Quantized {
+        quantized,
+        indices,
+        histogram,
+        loss,
+        commitment_loss,
+        quantization_loss,
+        perplexity,
+    })
+}
+
+fn on_processor(tensor: &Tensor, name: &str) -> Result<(), VqError> {
+    if !tensor.device().is_cpu() {
+        return Err(candle_core::Error::Msg(format!("{name} must be on the processor")).into());
+    }
+    if tensor.dtype() != DType::F32 {
+        return Err(candle_core::Error::UnexpectedDType {
+            msg: "split_quantize",
+            expected: DType::F32,
+            got: tensor.dtype(),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// Hands the values of a contiguous f32 tensor on the processor to `f`.
+pub(crate) fn with_values<T>(
+    tensor: &Tensor,
+    f: impl FnOnce(&[f32]) -> Result<T, VqError>,
+) -> Result<T, VqError> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let candle_core::Storage::Cpu(storage) = &*storage else {
+        return Err(candle_core::Error::Msg("expected a tensor on the processor".into()).into());
+    };
+    f(contiguous(storage, layout)?)
+}
+
+/// The values behind a contiguous layout.
+pub(crate) fn contiguous<'a>(
+    storage: &'a candle_core::CpuStorage,
+    layout: &candle_core::Layout,
+) -> candle_core::Result<&'a [f32]> {
+    let values = storage.as_slice::<f32>()?;
+    let (from, to) = layout
+        .contiguous_offsets()
+        .ok_or(candle_core::Error::RequiresContiguous {
+            op: "split_quantize",
+        })?;
+    Ok(&values[from..to])
+}
+
+impl From<VqError> for candle_core::Error {
+    fn from(error: VqError) -> Self {
+        match error {
+            VqError::Candle(error) => error,
+            other => Self::wrap(other),
+        }
+    }
+}

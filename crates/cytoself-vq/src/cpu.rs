@@ -1,0 +1,329 @@
+//! The search on the processor: a blocked matrix product whose maximum is taken on the way, so that no distance is ever stored.
+//!
+//! `argmin |z - c|^2 = argmax z.c - |c|^2 / 2`. The product is made in `f32`; a vector whose two best scores lie within the rounding
+//! error of each other is searched again in double precision among the codes that rounding could have put in the wrong order. The answer
+//! is therefore that of [`crate::reference`], with every instruction set.
+
+mod kernel;
+mod lanes;
+mod panels;
+mod tiles;
+
+use rayon::prelude::*;
+
+use self::panels::Panels;
+use self::tiles::Tiles;
+use crate::codebook::Codebook;
+use crate::error::VqError;
+use crate::nearest::{NearestCode, SearchOutput, check};
+use crate::reference;
+use crate::scatter::Scatter;
+use crate::vectors::Vectors;
+
+/// Tiles of vectors per task at most: their values then fit the second-level cache.
+const TILES_PER_TASK: usize = 8;
+/// Tasks per thread that even out their load.
+const TASKS_PER_THREAD: usize = 4;
+
+/// An instruction set that the search is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Simd {
+    /// Plain Rust: SSE2 on x86-64, NEON on AArch64.
+    Portable,
+    /// AVX2 with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Simd {
+    /// The instruction sets of this machine, the best one last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "other processors have only the portable one")]
+        let mut all = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                all.push(Self::Avx512);
+            }
+        }
+        all
+    }
+
+    /// The best instruction set of this machine.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Portable)
+    }
+
+    /// Vectors per tile and codes per panel.
+    fn blocking(self) -> (usize, usize) {
+        match self {
+            Self::Portable => (8, 6),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => (16, 6),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => (32, 12),
+        }
+    }
+}
+
+/// The search on the processor, parallel over the current rayon pool.
+///
+/// # Example
+/// ```
+/// use cytoself_vq::{Codebook, CpuSearch, NearestCode, Vectors};
+///
+/// let codebook = Codebook::new(vec![0.0, 0.0, 1.0, 1.0, -2.0, 0.5], 3, 2)?;
+/// let search = CpuSearch::new(codebook);
+/// let z = [0.9, 0.8, -1.5, 0.0, 0.5, 0.5]; // three vectors; the last one is as near to code 0 as to code 1
+/// assert_eq!(search.nearest(&Vectors::rows(&z, 3, 1, 2)?)?, [1, 2, 0]);
+/// # Ok::<(), cytoself_vq::VqError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CpuSearch {
+    codebook: Codebook,
+    panels: Panels,
+    simd: Simd,
+}
+
+impl CpuSearch {
+    /// A search in `codebook` with the best instruction set of this machine.
+    #[must_use]
+    pub fn new(codebook: Codebook) -> Self {
+        Self::with_best(codebook, Simd::best())
+    }
+
+    /// A search with a chosen instruction set; every one gives the same answer.
+    ///
+    /// # Errors
+    /// - [`VqError::Parameter`]: this machine does not have it.
+    pub fn with_simd(codebook: Codebook, simd: Simd) -> Result<Self, VqError> {
+        if Simd::available().contains(&simd) {
+            Ok(Self::with_best(codebook, simd))
+        } else {
+            let value = format!("{simd:?}");
+            Err(VqError::Parameter {
+                name: "simd",
+                value,
+                expected: "an instruction set of this machine",
+            })
+        }
+    }
+
+    fn with_best(codebook: Codebook, simd: Simd) -> Self {
+        let panels = Panels::new(&codebook, simd.blocking().1);
+        Self {
+            codebook,
+            panels,
+            simd,
+        }
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn simd(&self) -> Simd {
+        self.simd
+    }
+
+    /// Gives the codebook back.
+    #[must_use]
+    pub fn into_codebook(self) -> Codebook {
+        self.codebook
+    }
+
+    /// One task: gathers, searches, checks near ties and writes. `Some` is a vector that is not finite.
+    fn task(
+        &self,
+        scratch: &mut Scratch,
+        vectors: &Vectors<'_>,
+        first: usize,
+        out: TaskOutput<'_>,
+    ) -> Option<usize> {
+        match self.simd {
+            // SAFETY: the portable lanes need no instruction set; the blocking is that of `Simd::blocking`.
+            Simd::Portable => unsafe { run_portable(self, scratch, vectors, first, out) },
+            // SAFETY: `with_simd` and `best` only choose what the machine has.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => unsafe { run_avx2(self, scratch, vectors, first, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => unsafe { run_avx512(self, scratch, vectors, first, out) },
+        }
+    }
+}
+
+impl NearestCode for CpuSearch {
+    fn codebook(&self) -> &Codebook {
+        &self.codebook
+    }
+
+    fn search(&self, vectors: &Vectors<'_>, output: SearchOutput<'_>) -> Result<(), VqError> {
+        check(&self.codebook, vectors, &output)?;
+        let length = task_length(vectors.len(), self.simd.blocking().0);
+        let quantized = output.quantized.map(Scatter::new);
+        let bad = output
+            .indices
+            .par_chunks_mut(length)
+            .zip(output.squared_distances.par_chunks_mut(length))
+            .enumerate()
+            .map_init(
+                || Scratch::new(self),
+                |scratch, (task, (indices, distances))| {
+                    let out = TaskOutput {
+                        indices,
+                        distances,
+                        quantized: quantized.as_ref(),
+                    };
+                    self.task(scratch, vectors, task * length, out)
+                },
+            )
+            .flatten_iter()
+            .min();
+        bad.and_then(|index| vectors.non_finite(index))
+            .map_or(Ok(()), Err)
+    }
+}
+
+/// Vectors per task: many enough to reuse each code from the cache, few enough to keep all threads busy.
+fn task_length(count: usize, width: usize) -> usize {
+    let tasks = rayon::current_num_threads() * TASKS_PER_THREAD;
+    width * count.div_ceil(width * tasks).clamp(1, TILES_PER_TASK)
+}
+
+struct Scratch {
+    tiles: Tiles,
+    scores: Vec<f32>,
+    vector: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(search: &CpuSearch) -> Self {
+        let dim = search.codebook.dim();
+        Self {
+            tiles: Tiles::new(search.simd.blocking().0, dim),
+            scores: vec![0.0; search.codebook.codes()],
+            vector: vec![0.0; dim],
+        }
+    }
+}
+
+struct TaskOutput<'a> {
+    indices: &'a mut [u32],
+    distances: &'a mut [f32],
+    quantized: Option<&'a Scatter<'a>>,
+}
+
+macro_rules! instance {
+    ($name:ident, $lanes:ty, $codes:literal $(, $features:literal)?) => {
+        /// # Safety
+        /// The machine has the instruction set; the panels and tiles have its blocking.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn $name(
+            search: &CpuSearch,
+            scratch: &mut Scratch,
+            vectors: &Vectors<'_>,
+            first: usize,
+            out: TaskOutput<'_>,
+        ) -> Option<usize> {
+            let gathered = scratch.tiles.gather(vectors, first, out.indices.len(), search.panels.largest_norm);
+            if let Err(bad) = gathered {
+                return Some(bad);
+            }
+            // SAFETY: by this function's own contract.
+            unsafe { kernel::search::<$lanes, $codes>(&mut scratch.tiles, &search.panels) };
+            finish(search, scratch, vectors, first, out);
+            None
+        }
+    };
+}
+
+instance!(run_portable, lanes::Portable, 6);
+#[cfg(target_arch = "x86_64")]
+instance!(run_avx2, lanes::Avx2, 6, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+instance!(run_avx512, lanes::Avx512, 12, "avx512f");
+
+/// Settles near ties and writes the results of a task.
+#[inline(always)]
+fn finish(
+    search: &CpuSearch,
+    scratch: &mut Scratch,
+    vectors: &Vectors<'_>,
+    first: usize,
+    out: TaskOutput<'_>,
+) {
+    let Scratch {
+        tiles,
+        scores,
+        vector,
+    } = scratch;
+    let (dim, width) = (tiles.dim, tiles.width);
+    let weights = search.codebook.as_slice();
+    for (lane, (index, distance)) in out.indices.iter_mut().zip(out.distances).enumerate() {
+        let tile = &tiles.values[(lane - lane % width) * dim..][..dim * width];
+        for (value, row) in vector.iter_mut().zip(tile.chunks_exact(width)) {
+            *value = row[lane % width];
+        }
+        *index = if tiles.exact[lane] {
+            reference::nearest(vector, &search.codebook)
+        } else if tiles.best[lane] - tiles.second[lane] <= tiles.slack[lane] {
+            nearest_within(vector, &search.codebook, tiles.slack[lane], scores)
+        } else {
+            tiles.index[lane].to_bits()
+        };
+        let code = &weights[*index as usize * dim..][..dim];
+        *distance = reference::squared_distance(vector, code) as f32;
+        if let Some(quantized) = out.quantized {
+            let shape = vectors.shape();
+            let start = shape.offset(first + lane);
+            for (i, &value) in code.iter().enumerate() {
+                // SAFETY: each vector has its own places, and `check` has compared the lengths.
+                unsafe { quantized.write(start + i * shape.component_stride, value) };
+            }
+        }
+    }
+}
+
+/// The exact search among the codes whose score lies within `slack` of the best one.
+#[inline(always)]
+fn nearest_within(vector: &[f32], codebook: &Codebook, slack: f32, scores: &mut [f32]) -> u32 {
+    let mut best = f32::NEG_INFINITY;
+    for (score, row) in scores.iter_mut().zip(codebook.rows()) {
+        *score = plain_score(vector, row);
+        best = best.max(*score);
+    }
+    let candidates = scores
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| **s >= best - slack)
+        .map(|(j, _)| j);
+    reference::nearest_of(vector, codebook, candidates)
+}
+
+/// `z.c - |c|^2 / 2 = -(c/2 - z).c`, in eight interleaved sums.
+#[inline(always)]
+fn plain_score(vector: &[f32], code: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0f32; LANES];
+    let (z, c) = (vector.chunks_exact(LANES), code.chunks_exact(LANES));
+    let tail: f32 = z
+        .remainder()
+        .iter()
+        .zip(c.remainder())
+        .map(|(z, c)| (z - 0.5 * c) * c)
+        .sum();
+    for (z, c) in z.zip(c) {
+        for lane in 0..LANES {
+            sums[lane] += (z[lane] - 0.5 * c[lane]) * c[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}

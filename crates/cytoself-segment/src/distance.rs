@@ -1,0 +1,8 @@
+//! Exact Euclidean distance transforms.
+
+mod envelope;
+mod euclidean;
+mod signed;
+
+pub use euclidean::distance_transform;
+pub use signed::signed_distance;

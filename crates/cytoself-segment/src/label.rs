@@ -1,0 +1,9 @@
+//! Label images: `[h, w]` of `u32`, 0 for background, one number per region.
+
+mod components;
+mod edge;
+mod region;
+
+pub use components::{Components, Connectivity, label_components};
+pub use edge::{keep_labels, relabel, remove_edge_labels, touching_edge};
+pub use region::{BoundingBox, Region, regions};

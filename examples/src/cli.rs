@@ -117,7 +117,11 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
+    text.lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Whether the cause is the machine (disk full, permission, memory) and not the content of the input.
@@ -159,7 +163,9 @@ pub fn run<A: Parser + HasCommon>(body: impl FnOnce(A) -> Result<(), Failure>) -
 
 fn prepare(common: &Common) -> Result<(), Failure> {
     if common.threads == Some(0) {
-        return Err(Failure::input("--threads 0: expected at least 1; leave the flag out to use all cores"));
+        return Err(Failure::input(
+            "--threads 0: expected at least 1; leave the flag out to use all cores",
+        ));
     }
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = common.threads {
@@ -170,7 +176,11 @@ fn prepare(common: &Common) -> Result<(), Failure> {
 }
 
 fn report(name: &str, failure: &Failure) -> ExitCode {
-    let kind = if matches!(failure, Failure::Interrupted(_)) { "interrupted" } else { "error" };
+    let kind = if matches!(failure, Failure::Interrupted(_)) {
+        "interrupted"
+    } else {
+        "error"
+    };
     eprintln!("{name}: {kind}: {}", failure.message());
     ExitCode::from(failure.code())
 }

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod output;
 pub mod progress;
+pub mod simulate;
 
 /// The allocator of every binary: pages of large tensors are reused instead of being faulted in again at each step.
 #[global_allocator]

@@ -41,17 +41,26 @@ impl Output {
                 target.display()
             )));
         }
-        let name = target
-            .file_name()
-            .ok_or_else(|| Failure::input(format!("{}: not a usable output name", target.display())))?;
+        let name = target.file_name().ok_or_else(|| {
+            Failure::input(format!("{}: not a usable output name", target.display()))
+        })?;
         let parent = match target.parent() {
             Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
             _ => PathBuf::from("."),
         };
         fs::create_dir_all(&parent).map_err(|e| Failure::from(e).context(parent.display()))?;
-        let temporary = parent.join(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
+        let temporary = parent.join(format!(
+            ".{}.partial-{}",
+            name.to_string_lossy(),
+            std::process::id()
+        ));
         remove(&temporary).map_err(|e| Failure::from(e).context(temporary.display()))?;
-        Ok(Self { target: target.to_path_buf(), temporary, overwrite, committed: false })
+        Ok(Self {
+            target: target.to_path_buf(),
+            temporary,
+            overwrite,
+            committed: false,
+        })
     }
 
     /// Where to write until the commit.
@@ -78,7 +87,11 @@ impl Output {
             return Err(context(error));
         }
         self.committed = true;
-        if replaced { remove(&older).map_err(context) } else { Ok(()) }
+        if replaced {
+            remove(&older).map_err(context)
+        } else {
+            Ok(())
+        }
     }
 }
 

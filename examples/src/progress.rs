@@ -41,8 +41,10 @@ impl Progress {
             ProgressDrawTarget::stderr_with_hz(5)
         };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what.to_string());
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template(
+            "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta} left",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         Self { bar }
     }
@@ -50,7 +52,11 @@ impl Progress {
     /// Sets how much is done; breaks when the user has interrupted.
     pub fn update(&self, done: u64) -> ControlFlow<()> {
         self.bar.set_position(done);
-        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupted() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Prints a line above the bar.

@@ -1,1 +1,54 @@
 //! The operations of the network: plain functions on slices with a thin candle operation over each.
+//!
+//! candle's own convolution, batch normalisation, SiLU and resizing are not used anywhere in this crate: they are 2 to 350 times
+//! slower than PyTorch on a CPU, or have no gradient. Each operation here comes twice: as a function on slices (`conv2d_forward`,
+//! `conv2d_input_gradient`, ...), which is what does the work, and as a function on candle tensors (`conv2d`) that records itself
+//! for `Tensor::backward`. Use the latter to build networks; the former for tests, benches and other front ends.
+//!
+//! All maps are f32, contiguous, `[n, c, h, w]`. Work is cut into chunks that do not depend on the number of threads and partial
+//! sums are added in a fixed order, so a result has the same bits at any thread count. Vector code is chosen at run time
+//! ([`InstructionSet::detect`]): AVX2 with FMA, else portable code.
+
+mod batch_norm;
+mod buffer;
+mod conv;
+mod depthwise;
+mod dropout;
+mod elementwise;
+mod geometry;
+mod linear;
+mod loss;
+mod matrix;
+mod optimizer;
+pub mod reference;
+mod resize;
+mod rng;
+mod simd;
+mod squeeze_excite;
+mod tensor;
+
+pub use batch_norm::{
+    Activation, BatchNormGradients, BatchNormMode, BatchNormRunning, BatchStatistics, MapShape,
+    batch_norm, batch_norm_backward, batch_norm_forward, batch_statistics,
+};
+pub use conv::{
+    ConvAlgorithm, conv2d, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient,
+};
+pub use depthwise::{
+    depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
+};
+pub use dropout::{dropout, dropout_forward, stochastic_depth};
+pub use elementwise::{bias_add, concat_channels, relu, silu, silu_backward, silu_forward};
+pub use geometry::{ConvGeometry, Padding};
+pub use linear::{
+    LinearShape, linear, linear_forward, linear_input_gradient, linear_weight_gradient,
+};
+pub use loss::{cross_entropy, cross_entropy_forward, mse, mse_forward};
+pub use optimizer::{Adam, AdamParams, adam_step};
+pub use resize::{
+    resize_bilinear, resize_bilinear_backward, resize_bilinear_forward, resize_nearest,
+    resize_nearest_backward, resize_nearest_forward,
+};
+pub use rng::RngKey;
+pub use simd::InstructionSet;
+pub use squeeze_excite::squeeze_excite;

@@ -1,0 +1,201 @@
+//! Convolution.
+
+mod gemm;
+mod im2col;
+mod pointwise;
+
+use super::buffer::output;
+use super::geometry::{ConvGeometry, Padding};
+use super::tensor::{gradient, slice, stored};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// How a convolution is computed.
+///
+/// The results differ by rounding only: Winograd's transforms lose about one more decimal digit than the matrix product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConvAlgorithm {
+    /// The fastest for the shape.
+    #[default]
+    Auto,
+    /// Winograd F(4x4, 3x3) where it applies (3x3, stride 1), else as [`ConvAlgorithm::Gemm`].
+    Winograd,
+    /// Patches and a matrix product, for comparisons at the level of rounding.
+    Gemm,
+}
+
+/// Convolves `x` with `w`: `y[n, o, i, j] = sum over c, k, l of w[o, c, k, l] x[n, c, i s + k - top, j s + l - left]`, zeros outside.
+///
+/// # Shapes
+/// `x: [n, c, h, w]`, `w: [o, c, k, l]`, `y` as [`ConvGeometry`]; all f32.
+///
+/// # Errors
+/// * the tensors do not have four dimensions, or their channels differ;
+/// * the kernel is larger than the padded map, or the stride is 0.
+///
+/// # Example
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cytoself_model::ops::{ConvAlgorithm, Padding, conv2d};
+/// let x = Tensor::arange(0f32, 9., &Device::Cpu)?.reshape((1, 1, 3, 3))?;
+/// let w = Tensor::ones((1, 1, 3, 3), candle_core::DType::F32, &Device::Cpu)?;
+/// let y = conv2d(&x, &w, 1, Padding::uniform(1), ConvAlgorithm::Auto)?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [8., 15., 12., 21., 36., 27., 20., 33., 24.]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn conv2d(
+    x: &Tensor,
+    w: &Tensor,
+    stride: usize,
+    padding: Padding,
+    algorithm: ConvAlgorithm,
+) -> Result<Tensor> {
+    let ((batch, in_channels, height, width), (out_channels, channels, kh, kw)) =
+        (x.dims4()?, w.dims4()?);
+    let geometry = ConvGeometry {
+        batch,
+        in_channels,
+        out_channels,
+        height,
+        width,
+        kernel: [kh, kw],
+        stride,
+        padding,
+    };
+    if channels != in_channels || !geometry.is_valid() {
+        bail!(
+            "conv2d: the weights {:?} with stride {stride} and {padding:?} do not fit the map {:?}",
+            w.dims(),
+            x.dims()
+        );
+    }
+    x.contiguous()?.apply_op2(
+        &w.contiguous()?,
+        Conv {
+            geometry,
+            algorithm,
+        },
+    )
+}
+
+/// `y = conv(x, w)` on slices.
+///
+/// # Panics
+/// If a slice is shorter than `geometry` says.
+pub fn conv2d_forward(
+    x: &[f32],
+    w: &[f32],
+    geometry: &ConvGeometry,
+    algorithm: ConvAlgorithm,
+    y: &mut [f32],
+) {
+    let g = geometry;
+    assert_lengths(g, x, w, y);
+    if y.is_empty() || g.in_channels == 0 {
+        return y.fill(0.0);
+    }
+    let _ = algorithm;
+    match g.is_pointwise() {
+        true => pointwise::forward(x, w, g, y),
+        false => gemm::forward(x, w, g, y),
+    }
+}
+
+/// The gradient of the input of [`conv2d_forward`], given `dy`, that of its output.
+///
+/// # Panics
+/// If a slice is shorter than `geometry` says.
+pub fn conv2d_input_gradient(
+    dy: &[f32],
+    w: &[f32],
+    geometry: &ConvGeometry,
+    algorithm: ConvAlgorithm,
+    dx: &mut [f32],
+) {
+    let g = geometry;
+    assert_lengths(g, dx, w, dy);
+    if dx.is_empty() || g.out_channels == 0 {
+        return dx.fill(0.0);
+    }
+    let _ = algorithm;
+    match g.is_pointwise() {
+        true => pointwise::input_gradient(dy, w, g, dx),
+        false => gemm::input_gradient(dy, w, g, dx),
+    }
+}
+
+/// The gradient of the weights of [`conv2d_forward`], given `dy`, that of its output.
+///
+/// # Panics
+/// If a slice is shorter than `geometry` says.
+pub fn conv2d_weight_gradient(
+    x: &[f32],
+    dy: &[f32],
+    geometry: &ConvGeometry,
+    algorithm: ConvAlgorithm,
+    dw: &mut [f32],
+) {
+    let g = geometry;
+    assert_lengths(g, x, dw, dy);
+    if g.batch == 0 || dw.is_empty() {
+        return dw.fill(0.0);
+    }
+    let _ = algorithm;
+    match g.is_pointwise() {
+        true => pointwise::weight_gradient(x, dy, g, dw),
+        false => gemm::weight_gradient(x, dy, g, dw),
+    }
+}
+
+/// The kernels write through pointers: no slice may be shorter than the shape.
+fn assert_lengths(g: &ConvGeometry, x: &[f32], w: &[f32], y: &[f32]) {
+    assert!(g.is_valid(), "the kernel must fit the padded map");
+    assert_eq!(x.len(), g.batch * g.in_channels * g.in_plane(), "input");
+    assert_eq!(
+        w.len(),
+        g.out_channels * g.in_channels * g.taps(),
+        "weights"
+    );
+    assert_eq!(y.len(), g.batch * g.out_channels * g.out_plane(), "output");
+}
+
+struct Conv {
+    geometry: ConvGeometry,
+    algorithm: ConvAlgorithm,
+}
+
+impl CustomOp2 for Conv {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let g = &self.geometry;
+        let shape = (g.batch, g.out_channels, g.out_height(), g.out_width());
+        let mut y = output(g.batch * g.out_channels * g.out_plane());
+        conv2d_forward(slice(x, xl)?, slice(w, wl)?, g, self.algorithm, &mut y);
+        stored(y, shape)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (g, algorithm) = (&self.geometry, self.algorithm);
+        let dx = gradient(x, dy, w, |dy, w, dx| {
+            conv2d_input_gradient(dy, w, g, algorithm, dx)
+        })?;
+        let dw = gradient(w, x, dy, |x, dy, dw| {
+            conv2d_weight_gradient(x, dy, g, algorithm, dw)
+        })?;
+        Ok((dx, dw))
+    }
+}

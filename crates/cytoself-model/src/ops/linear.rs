@@ -1,0 +1,216 @@
+//! Dense layers.
+
+use super::buffer::{Shared, output};
+use super::matrix::{View, multiply};
+use super::tensor::{gradient, like, slice, stored, with};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// Rows or columns of the weights per task.
+const BLOCK: usize = 64;
+
+/// The sizes `[rows, inputs, outputs]` of a dense layer.
+pub type LinearShape = [usize; 3];
+
+/// `y = x w^T + b` with `x: [rows, inputs]`, `w: [outputs, inputs]`, `b: [outputs]`.
+///
+/// # Panics
+/// If a slice does not have the length of `shape`.
+pub fn linear_forward(x: &[f32], w: &[f32], b: Option<&[f32]>, shape: LinearShape, y: &mut [f32]) {
+    let [rows, inputs, outputs] = shape;
+    assert_lengths(x, w, y, shape);
+    let out = Shared::new(y);
+    (0..outputs.div_ceil(BLOCK))
+        .into_par_iter()
+        .for_each(|block| {
+            let first = block * BLOCK;
+            let n = BLOCK.min(outputs - first);
+            for row in 0..rows {
+                // SAFETY: the task owns these columns of y.
+                let y = unsafe { out.region(row * outputs + first, n) };
+                match b {
+                    Some(b) => y.copy_from_slice(&b[first..first + n]),
+                    None => y.fill(0.0),
+                }
+            }
+            let (a, b) = (
+                View::row_major(x.as_ptr(), inputs),
+                View::transposed(w[first * inputs..].as_ptr(), inputs),
+            );
+            // SAFETY: as above; the shapes are those of the slices.
+            unsafe { multiply([rows, n, inputs], out.at(first), outputs, true, a, b) };
+        });
+}
+
+/// The gradient of the input: `dx = dy w`.
+///
+/// # Panics
+/// If a slice does not have the length of `shape`.
+pub fn linear_input_gradient(dy: &[f32], w: &[f32], shape: LinearShape, dx: &mut [f32]) {
+    let [rows, inputs, outputs] = shape;
+    assert_lengths(dx, w, dy, shape);
+    let out = Shared::new(dx);
+    (0..inputs.div_ceil(BLOCK * 8))
+        .into_par_iter()
+        .for_each(|block| {
+            let first = block * BLOCK * 8;
+            let n = (BLOCK * 8).min(inputs - first);
+            let (a, b) = (
+                View::row_major(dy.as_ptr(), outputs),
+                View::row_major(w[first.min(w.len())..].as_ptr(), inputs),
+            );
+            // SAFETY: the task owns these columns of dx; the shapes are those of the slices.
+            unsafe { multiply([rows, n, outputs], out.at(first), inputs, false, a, b) };
+        });
+}
+
+/// The gradient of the weights: `dw = dy^T x`.
+///
+/// # Panics
+/// If a slice does not have the length of `shape`.
+pub fn linear_weight_gradient(x: &[f32], dy: &[f32], shape: LinearShape, dw: &mut [f32]) {
+    let [rows, inputs, outputs] = shape;
+    assert_lengths(x, dw, dy, shape);
+    if inputs == 0 {
+        return;
+    }
+    dw.par_chunks_mut(BLOCK * inputs)
+        .enumerate()
+        .for_each(|(block, dw)| {
+            let n = dw.len() / inputs;
+            let (a, b) = (
+                View::transposed(dy[(block * BLOCK).min(dy.len())..].as_ptr(), outputs),
+                View::row_major(x.as_ptr(), inputs),
+            );
+            // SAFETY: the task owns its chunk of dw; the shapes are those of the slices.
+            unsafe { multiply([n, inputs, rows], dw.as_mut_ptr(), inputs, false, a, b) };
+        });
+}
+
+fn assert_lengths(x: &[f32], w: &[f32], y: &[f32], [rows, inputs, outputs]: LinearShape) {
+    assert!(
+        x.len() == rows * inputs && w.len() == outputs * inputs && y.len() == rows * outputs,
+        "a dense layer's shape"
+    );
+}
+
+/// `x w^T + b`, PyTorch's layout.
+///
+/// # Shapes
+/// `x: [n, in]`, `w: [out, in]`, `b: [out]` -> `[n, out]`.
+///
+/// # Errors
+/// * the shapes do not fit.
+///
+/// # Example
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let (x, w) = (Tensor::new(&[[1f32, 2.]], &Device::Cpu)?, Tensor::new(&[[3f32, 4.]], &Device::Cpu)?);
+/// let y = cytoself_model::ops::linear(&x, &w, Some(&Tensor::new(&[0.5f32], &Device::Cpu)?))?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[11.5]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
+    let ((rows, inputs), (outputs, inputs2)) = (x.dims2()?, w.dims2()?);
+    if inputs != inputs2 || b.is_some_and(|b| b.dims() != [outputs]) {
+        bail!(
+            "linear: the weights {:?} and bias {:?} do not fit the input {:?}",
+            w.dims(),
+            b.map(Tensor::dims),
+            x.dims()
+        );
+    }
+    let op = Linear {
+        shape: [rows, inputs, outputs],
+    };
+    let (x, w) = (x.contiguous()?, w.contiguous()?);
+    match b {
+        Some(b) => x.apply_op3(&w, &b.contiguous()?, op),
+        None => x.apply_op2(&w, op),
+    }
+}
+
+struct Linear {
+    shape: LinearShape,
+}
+
+impl Linear {
+    fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
+        let [rows, _, outputs] = self.shape;
+        let mut y = output(rows * outputs);
+        linear_forward(x, w, b, self.shape, &mut y);
+        stored(y, (rows, outputs))
+    }
+
+    fn backward(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let shape = self.shape;
+        let dx = gradient(x, dy, w, |dy, w, dx| {
+            linear_input_gradient(dy, w, shape, dx)
+        })?;
+        let dw = gradient(w, x, dy, |x, dy, dw| {
+            linear_weight_gradient(x, dy, shape, dw)
+        })?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward(slice(x, xl)?, slice(w, wl)?, None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        self.backward(x, w, dy)
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    #[rustfmt::skip] // the trait's flat list of six
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(slice(x, xl)?, slice(w, wl)?, Some(slice(b, bl)?))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = self.backward(x, w, dy)?;
+        let db = with(dy, |dy| {
+            let mut db = vec![0.0; self.shape[2]];
+            for row in dy.chunks_exact(self.shape[2].max(1)) {
+                db.iter_mut().zip(row).for_each(|(s, d)| *s += d);
+            }
+            db
+        })?;
+        Ok((dx, dw, Some(like(db, b)?)))
+    }
+}

@@ -1,0 +1,311 @@
+//! Adam and AdamW, one fused pass per parameter.
+
+use super::elementwise::CHUNK;
+use super::simd::{InstructionSet, N, kernel, load_up_to, store_up_to};
+use super::tensor::with;
+use candle_core::{
+    CpuStorage, DType, Device, InplaceOp1, Layout, Result, Tensor, Var, backprop::GradStore, bail,
+};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// The settings of [`Adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamParams {
+    /// Step length; the schedule changes it with [`Adam::set_learning_rate`].
+    pub learning_rate: f64,
+    /// Decay of the mean of the gradients.
+    pub beta1: f64,
+    /// Decay of the mean of their squares.
+    pub beta2: f64,
+    /// Added to the root of the second mean.
+    pub eps: f64,
+    /// AdamW's decoupled decay: the weights shrink by `learning_rate * weight_decay` per step.
+    pub weight_decay: f64,
+}
+
+impl AdamParams {
+    /// Adam as PyTorch's `torch.optim.Adam`: betas 0.9 and 0.999, eps 1e-8, no decay.
+    ///
+    /// # References
+    /// Kingma and Ba 2015, arXiv:1412.6980.
+    pub fn adam(learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// AdamW as PyTorch's `torch.optim.AdamW`: as [`AdamParams::adam`] with a decoupled decay of 0.01.
+    ///
+    /// # References
+    /// Loshchilov and Hutter 2019, arXiv:1711.05101.
+    pub fn adam_w(learning_rate: f64) -> Self {
+        Self {
+            weight_decay: 0.01,
+            ..Self::adam(learning_rate)
+        }
+    }
+}
+
+/// The numbers of one step, as the kernel takes them.
+#[derive(Clone, Copy, Debug)]
+struct StepFactors {
+    shrink: f32,
+    mean_rate: f32,
+    beta2: f32,
+    square_rate: f32,
+    step_size: f32,
+    root_correction: f32,
+    eps: f32,
+}
+
+impl StepFactors {
+    fn new(p: &AdamParams, step: u64) -> Self {
+        let t = i32::try_from(step).unwrap_or(i32::MAX);
+        let (c1, c2) = (1.0 - p.beta1.powi(t), 1.0 - p.beta2.powi(t));
+        Self {
+            shrink: (1.0 - p.learning_rate * p.weight_decay) as f32,
+            mean_rate: (1.0 - p.beta1) as f32,
+            beta2: p.beta2 as f32,
+            square_rate: (1.0 - p.beta2) as f32,
+            step_size: (p.learning_rate / c1) as f32,
+            root_correction: (1.0 / c2.sqrt()) as f32,
+            eps: p.eps as f32,
+        }
+    }
+}
+
+kernel! {
+    /// One step on `n` weights.
+    unsafe fn adam_kernel<L>(w: *mut f32, g: *const f32, m: *mut f32, v: *mut f32, n: usize, f: &StepFactors) {
+        let mut i = 0;
+        while i < n {
+            let k = (n - i).min(N);
+            let grad = load_up_to::<L>(g.add(i), k);
+            let mean = load_up_to::<L>(m.add(i), k);
+            let mean = L::fma(L::sub(grad, mean), L::splat(f.mean_rate), mean);
+            let square = L::fma(L::mul(grad, grad), L::splat(f.square_rate), L::mul(load_up_to::<L>(v.add(i), k), L::splat(f.beta2)));
+            let root = L::fma(L::sqrt(square), L::splat(f.root_correction), L::splat(f.eps));
+            let weight = L::mul(load_up_to::<L>(w.add(i), k), L::splat(f.shrink));
+            let weight = L::fnma(L::splat(f.step_size), L::div(mean, root), weight);
+            store_up_to::<L>(m.add(i), k, mean);
+            store_up_to::<L>(v.add(i), k, square);
+            store_up_to::<L>(w.add(i), k, weight);
+            i += N;
+        }
+    }
+}
+
+/// Step `step` (from 1) of Adam on the weights `w` with the gradient `g`; `m` and `v` are its two means.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn adam_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    params: &AdamParams,
+    step: u64,
+    isa: InstructionSet,
+) {
+    assert!(w.len() == g.len() && w.len() == m.len() && w.len() == v.len());
+    let factors = StepFactors::new(params, step);
+    let chunks = w
+        .par_chunks_mut(CHUNK)
+        .zip(g.par_chunks(CHUNK))
+        .zip(m.par_chunks_mut(CHUNK))
+        .zip(v.par_chunks_mut(CHUNK));
+    chunks.for_each(|(((w, g), m), v)| {
+        // SAFETY: the four chunks have the same length.
+        unsafe {
+            adam_kernel(
+                isa,
+                w.as_mut_ptr(),
+                g.as_ptr(),
+                m.as_mut_ptr(),
+                v.as_mut_ptr(),
+                w.len(),
+                &factors,
+            )
+        };
+    });
+}
+
+/// One parameter and its two running means.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    var: Var,
+    means: RefCell<[Vec<f32>; 2]>,
+}
+
+/// Adam or AdamW over named variables, in place.
+///
+/// A variable without a gradient is left alone, as in PyTorch.
+///
+/// # Example
+/// ```
+/// use candle_core::{Device, Var};
+/// use cytoself_model::ops::{Adam, AdamParams};
+/// let w = Var::new(&[1f32], &Device::Cpu)?;
+/// let mut adam = Adam::new(vec![("w".to_string(), w.clone())], AdamParams::adam(0.1))?;
+/// let loss = w.sqr()?.sum_all()?;
+/// adam.step(&loss.backward()?)?;
+/// assert!((w.to_vec1::<f32>()?[0] - 0.9).abs() < 1e-6); // the first step has the length of the learning rate
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Adam {
+    params: AdamParams,
+    step: u64,
+    slots: Vec<Slot>,
+}
+
+impl Adam {
+    /// An optimizer of the variables `named`, at step 0.
+    ///
+    /// # Errors
+    /// * a variable is not f32, not contiguous, or a name occurs twice.
+    pub fn new(named: Vec<(String, Var)>, params: AdamParams) -> Result<Self> {
+        let mut seen = std::collections::HashSet::new();
+        for (name, var) in &named {
+            if var.dtype() != DType::F32 || !var.is_contiguous() {
+                bail!("Adam: the variable {name} must be contiguous f32");
+            }
+            if !seen.insert(name.as_str()) {
+                bail!("Adam: the name {name} occurs twice");
+            }
+        }
+        let slots = named.into_iter().map(|(name, var)| {
+            let n = var.elem_count();
+            Slot {
+                name,
+                var,
+                means: RefCell::new([vec![0.0; n], vec![0.0; n]]),
+            }
+        });
+        Ok(Self {
+            params,
+            step: 0,
+            slots: slots.collect(),
+        })
+    }
+
+    /// The settings.
+    pub fn params(&self) -> &AdamParams {
+        &self.params
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Sets the step length from the next step on.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.params.learning_rate = learning_rate;
+    }
+
+    /// Takes one step along the gradients.
+    ///
+    /// # Errors
+    /// * a gradient does not have the shape of its variable.
+    pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        self.step += 1;
+        for slot in &self.slots {
+            let Some(gradient) = gradients.get(&slot.var) else {
+                continue;
+            };
+            if gradient.dims() != slot.var.dims() {
+                bail!(
+                    "Adam: {} has the shape {:?} but its gradient {:?}",
+                    slot.name,
+                    slot.var.dims(),
+                    gradient.dims()
+                );
+            }
+            slot.var.inplace_op1(&Update {
+                slot,
+                gradient,
+                params: &self.params,
+                step: self.step,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The state: `exp_avg.NAME` and `exp_avg_sq.NAME` per variable (PyTorch's words); beside it keep [`Adam::steps`].
+    ///
+    /// # Errors
+    /// * candle cannot make the tensors.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let tensors = self.slots.iter().flat_map(|slot| {
+            let means = slot.means.borrow();
+            [("exp_avg", 0), ("exp_avg_sq", 1)].map(|(kind, i)| {
+                Tensor::from_slice(&means[i], slot.var.shape(), &Device::Cpu)
+                    .map(|t| (format!("{kind}.{}", slot.name), t))
+            })
+        });
+        tensors.collect()
+    }
+
+    /// Goes back to a saved state.
+    ///
+    /// # Errors
+    /// * a tensor of [`Adam::state`] is missing or has another shape.
+    pub fn load_state(&mut self, tensors: &HashMap<String, Tensor>, steps: u64) -> Result<()> {
+        for slot in &self.slots {
+            for (i, kind) in ["exp_avg", "exp_avg_sq"].iter().enumerate() {
+                let name = format!("{kind}.{}", slot.name);
+                let Some(t) = tensors.get(&name) else {
+                    bail!("Adam: the state {name} is missing")
+                };
+                if t.dims() != slot.var.dims() {
+                    bail!(
+                        "Adam: the state {name} should have the shape {:?}, found {:?}",
+                        slot.var.dims(),
+                        t.dims()
+                    );
+                }
+                slot.means.borrow_mut()[i] = t.flatten_all()?.to_vec1()?;
+            }
+        }
+        self.step = steps;
+        Ok(())
+    }
+}
+
+struct Update<'a> {
+    slot: &'a Slot,
+    gradient: &'a Tensor,
+    params: &'a AdamParams,
+    step: u64,
+}
+
+impl InplaceOp1 for Update<'_> {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (CpuStorage::F32(weights), Some((start, end))) = (storage, layout.contiguous_offsets())
+        else {
+            bail!(
+                "Adam: the variable {} must be contiguous f32",
+                self.slot.name
+            )
+        };
+        let mut means = self.slot.means.borrow_mut();
+        let [m, v] = &mut *means;
+        let (params, step, isa) = (self.params, self.step, InstructionSet::detect());
+        with(self.gradient, |g| {
+            adam_step(&mut weights[start..end], g, m, v, params, step, isa)
+        })
+    }
+}

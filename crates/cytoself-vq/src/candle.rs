@@ -5,16 +5,18 @@ mod straight_through;
 
 use candle_core::{DType, Device, Tensor};
 
-use self::loss::QuantizationLoss;
+use self::loss::{Losses, QuantizationLoss};
 use self::straight_through::StraightThrough;
 use crate::codebook::Codebook;
 use crate::error::VqError;
 use crate::quantizer::SplitQuantizer;
+use crate::softmax::softmax_assignment;
+use crate::vectors::Vectors;
 
 /// Settings of [`split_quantize`].
 ///
 /// # Defaults
-/// `split` 1, `commitment_cost` 0.25.
+/// `split` 1, `commitment_cost` 0.25, `softmax_cost` 0 and no soft histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct QuantizeOptions {
@@ -22,6 +24,10 @@ pub struct QuantizeOptions {
     pub split: usize,
     /// Weight of the commitment loss in the loss.
     pub commitment_cost: f64,
+    /// Weight of the softmax loss in the loss; at 0 it is computed only for `softmax_histogram`.
+    pub softmax_cost: f64,
+    /// Whether to sum the soft assignments per image, which takes several times as long as the search.
+    pub softmax_histogram: bool,
 }
 
 impl Default for QuantizeOptions {
@@ -30,6 +36,8 @@ impl Default for QuantizeOptions {
         Self {
             split: 1,
             commitment_cost: 0.25,
+            softmax_cost: 0.0,
+            softmax_histogram: false,
         }
     }
 }
@@ -48,6 +56,24 @@ impl QuantizeOptions {
         self.commitment_cost = cost;
         self
     }
+
+    /// Sets the weight of the softmax loss.
+    #[must_use]
+    pub fn softmax_cost(mut self, cost: f64) -> Self {
+        self.softmax_cost = cost;
+        self
+    }
+
+    /// Asks for the soft histogram.
+    #[must_use]
+    pub fn softmax_histogram(mut self, wanted: bool) -> Self {
+        self.softmax_histogram = wanted;
+        self
+    }
+
+    fn soft(&self) -> bool {
+        self.softmax_histogram || self.softmax_cost != 0.0
+    }
 }
 
 /// What [`split_quantize`] returns; `b` images, `k` codes.
@@ -60,12 +86,16 @@ pub struct Quantized {
     pub indices: Tensor,
     /// How often each code occurs in each image, f32 `[b, k]`.
     pub histogram: Tensor,
-    /// `quantization_loss + commitment_cost * commitment_loss`, a scalar.
+    /// Sum over the vectors of each image of `softmax(-|z - c|^2)`, f32 `[b, k]` without gradient; `None` unless asked for.
+    pub softmax_histogram: Option<Tensor>,
+    /// `quantization_loss + commitment_cost * commitment_loss + softmax_cost * softmax_loss`, a scalar.
     pub loss: Tensor,
     /// `mean((q - z)^2)` with gradient into `z`, a scalar.
     pub commitment_loss: Tensor,
     /// `mean((q - z)^2)` with gradient into the codebook, a scalar.
     pub quantization_loss: Tensor,
+    /// Mean of `-ln softmax(-|z - c|^2)` at the nearest code, with gradient into both, a scalar; `None` unless it was computed.
+    pub softmax_loss: Option<Tensor>,
     /// The perplexity of the codes over the batch.
     pub perplexity: f64,
 }
@@ -75,7 +105,7 @@ pub struct Quantized {
 /// **Shapes** `z: [b, split * d, h, w]` f32, `codebook: [k, d]` f32, both on the processor.
 ///
 /// The channels of a position are `split` consecutive chunks of `d`. Gradients: of `quantized` straight through into `z`; of
-/// `commitment_loss` into `z`; of `quantization_loss` into `codebook`.
+/// `commitment_loss` into `z`; of `quantization_loss` into `codebook`; of `softmax_loss` into both.
 ///
 /// # Differs from cytoself
 /// `quantized` is the code itself; the reference computes `z + (q - z)`, which differs from it by rounding.
@@ -124,24 +154,49 @@ pub fn split_quantize(
     let perplexity = found.perplexity();
     let mean = found.mean_squared_error();
 
+    let soft = options.soft().then(|| {
+        with_values(&z, |values| {
+            let vectors = Vectors::planes(values, b, split, dim, h * w)?;
+            softmax_assignment(quantizer.search(), &vectors, &found.indices)
+        })
+    });
+    let soft = soft.transpose()?;
+    let cross_entropy = soft.as_ref().map(|s| s.cross_entropy);
+    let softmax_histogram = soft
+        .map(|s| Tensor::from_vec(s.histogram, (b, codes), &Device::Cpu))
+        .transpose()?;
+
     let histogram: Vec<f32> = found.histogram.iter().map(|&count| count as f32).collect();
     let histogram = Tensor::from_vec(histogram, (b, codes), &Device::Cpu)?;
     let indices = Tensor::from_slice(&found.indices, (b, split, h, w), &Device::Cpu)?;
     let quantized = z.apply_op1(StraightThrough::new(found.quantized))?;
+    let values = Losses {
+        squared: mean,
+        cross_entropy,
+    };
     let losses = z.apply_op2(
         &codebook.contiguous()?,
-        QuantizationLoss::new(mean, found.indices, quantizer.codebook().clone(), split),
+        QuantizationLoss::new(values, found.indices, quantizer),
     )?;
-    let commitment_loss = losses.get(0)?;
-    let quantization_loss = losses.get(1)?;
-    let loss = (&quantization_loss + (&commitment_loss * options.commitment_cost)?)?;
+    let (commitment_loss, quantization_loss) = (losses.get(0)?, losses.get(1)?);
+    let mut loss = (&quantization_loss + (&commitment_loss * options.commitment_cost)?)?;
+    let softmax_loss = if cross_entropy.is_some() {
+        Some(losses.get(2)?)
+    } else {
+        None
+    };
+    if let Some(softmax_loss) = &softmax_loss {
+        loss = (loss + (softmax_loss * options.softmax_cost)?)?;
+    }
     Ok(Quantized {
         quantized,
         indices,
         histogram,
+        softmax_histogram,
         loss,
         commitment_loss,
         quantization_loss,
+        softmax_loss,
         perplexity,
     })
 }

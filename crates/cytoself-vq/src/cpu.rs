@@ -7,6 +7,7 @@
 mod kernel;
 mod lanes;
 mod panels;
+mod soft;
 mod tiles;
 
 use rayon::prelude::*;

@@ -94,7 +94,12 @@ pub fn commitment_gradient(
     Ok(gradient)
 }
 
-fn check(vectors: &Vectors<'_>, indices: &[u32], codebook: &Codebook) -> Result<(), VqError> {
+/// The checks of everything that takes vectors with their indices.
+pub(crate) fn check(
+    vectors: &Vectors<'_>,
+    indices: &[u32],
+    codebook: &Codebook,
+) -> Result<(), VqError> {
     if codebook.dim() != vectors.dim() {
         return Err(VqError::Dimension {
             expected: codebook.dim(),

@@ -11,25 +11,34 @@
 
 #[cfg(feature = "candle")]
 pub mod candle;
+mod code_distances;
 mod codebook;
 mod cpu;
+mod ema;
 mod error;
+mod exp;
 mod gradient;
+mod kmeans;
 mod nearest;
 mod quantizer;
 mod random;
 pub mod reference;
 mod scatter;
+mod softmax;
 mod statistics;
 mod sums;
 mod vectors;
 
+pub use code_distances::{CodeDistances, CodeIndex, unpack};
 pub use codebook::Codebook;
 pub use cpu::{CpuSearch, Simd};
+pub use ema::{EmaParams, EmaStep, MovingAverage};
 pub use error::VqError;
 pub use gradient::{codebook_gradient, commitment_gradient};
+pub use kmeans::{KmeansParams, kmeans};
 pub use nearest::{NearestCode, ScalarSearch, SearchOutput};
 pub use quantizer::{Quantization, SplitQuantizer};
+pub use softmax::{SoftmaxAssignment, SoftmaxGradient, softmax_assignment, softmax_gradient};
 pub use statistics::{CodeUsage, histograms, perplexity, total_counts};
 pub use sums::CodeSums;
 pub use vectors::Vectors;

@@ -1,52 +1,63 @@
-//! The operation that gives the squared losses and their gradients.
+//! The operation that gives the losses and their gradients.
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 use super::with_values;
-use crate::codebook::Codebook;
+use crate::error::VqError;
 use crate::gradient::{codebook_gradient, commitment_gradient};
+use crate::quantizer::SplitQuantizer;
+use crate::softmax::softmax_gradient;
 use crate::vectors::Vectors;
 
-/// `(commitment, quantisation)`: both are the mean squared error; the gradient of the first goes into the vectors, of the second into
-/// the codebook.
+/// The values of the losses, which the search has already given.
+#[derive(Clone, Copy)]
+pub(super) struct Losses {
+    /// Mean squared error.
+    pub(super) squared: f64,
+    /// Mean cross-entropy of the soft assignment, if wanted.
+    pub(super) cross_entropy: Option<f64>,
+}
+
+/// `[commitment, quantisation, softmax]`: the first two are the mean squared error, with gradient into the vectors and into the
+/// codebook; the last has gradient into both.
 pub(super) struct QuantizationLoss {
-    mean: f64,
+    values: Losses,
     indices: Vec<u32>,
-    codebook: Codebook,
-    split: usize,
+    quantizer: SplitQuantizer,
 }
 
 impl QuantizationLoss {
-    pub(super) fn new(mean: f64, indices: Vec<u32>, codebook: Codebook, split: usize) -> Self {
+    pub(super) fn new(values: Losses, indices: Vec<u32>, quantizer: SplitQuantizer) -> Self {
         Self {
-            mean,
+            values,
             indices,
-            codebook,
-            split,
+            quantizer,
         }
     }
 
-    /// `2 scale (z - q)` in the layout of `z`.
-    fn commitment_gradient(&self, z: &Tensor, scale: f64) -> Result<Tensor> {
-        let (b, _, h, w) = z.dims4()?;
-        let gradient = with_values(z, |values| {
-            let vectors = Vectors::planes(values, b, self.split, self.codebook.dim(), h * w)?;
-            commitment_gradient(&vectors, &self.indices, &self.codebook, scale)
-        })?;
-        Tensor::from_vec(gradient, z.shape(), &Device::Cpu)
-    }
-
-    fn codebook_gradient(&self, z: &Tensor, scale: f64) -> Result<Tensor> {
-        let (b, _, h, w) = z.dims4()?;
-        let gradient = with_values(z, |values| {
-            let vectors = Vectors::planes(values, b, self.split, self.codebook.dim(), h * w)?;
-            codebook_gradient(&vectors, &self.indices, &self.codebook, scale)
-        })?;
-        Tensor::from_vec(
-            gradient,
-            (self.codebook.codes(), self.codebook.dim()),
-            &Device::Cpu,
-        )
+    /// Gradients into the vectors and into the codebook for the gradients `g` of the three losses.
+    fn gradients(
+        &self,
+        vectors: &Vectors<'_>,
+        g: [f64; 3],
+    ) -> std::result::Result<(Vec<f32>, Vec<f32>), VqError> {
+        let codebook = self.quantizer.codebook();
+        let values = (vectors.len() * vectors.dim()).max(1) as f64;
+        let mut into_z = commitment_gradient(vectors, &self.indices, codebook, g[0] / values)?;
+        let mut into_codes = codebook_gradient(vectors, &self.indices, codebook, g[1] / values)?;
+        if self.values.cross_entropy.is_some() && g[2] != 0.0 {
+            let scale = g[2] / vectors.len().max(1) as f64;
+            let soft = softmax_gradient(self.quantizer.search(), vectors, &self.indices, scale)?;
+            into_z
+                .iter_mut()
+                .zip(soft.vectors)
+                .for_each(|(a, b)| *a += b);
+            into_codes
+                .iter_mut()
+                .zip(soft.codebook)
+                .for_each(|(a, b)| *a += b);
+        }
+        Ok((into_z, into_codes))
     }
 }
 
@@ -62,21 +73,30 @@ impl CustomOp2 for QuantizationLoss {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let mean = self.mean as f32;
-        Ok((CpuStorage::F32(vec![mean, mean]), Shape::from(2)))
+        let Losses {
+            squared,
+            cross_entropy,
+        } = self.values;
+        let losses = [squared, squared, cross_entropy.unwrap_or(0.0)].map(|v| v as f32);
+        Ok((CpuStorage::F32(losses.to_vec()), Shape::from(losses.len())))
     }
 
     fn bwd(
         &self,
         z: &Tensor,
-        _: &Tensor,
+        codebook: &Tensor,
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.to_vec1::<f32>()?;
-        let scale = |g: f32| f64::from(g) / z.elem_count().max(1) as f64;
-        let into_z = self.commitment_gradient(z, scale(gradient[0]))?;
-        let into_codes = self.codebook_gradient(z, scale(gradient[1]))?;
+        let (b, _, h, w) = z.dims4()?;
+        let g = gradient.to_vec1::<f32>()?;
+        let g = std::array::from_fn(|i| f64::from(g[i]));
+        let (into_z, into_codes) = with_values(z, |values| {
+            let (split, dim) = (self.quantizer.split(), self.quantizer.codebook().dim());
+            self.gradients(&Vectors::planes(values, b, split, dim, h * w)?, g)
+        })?;
+        let into_z = Tensor::from_vec(into_z, z.shape(), &Device::Cpu)?;
+        let into_codes = Tensor::from_vec(into_codes, codebook.shape(), &Device::Cpu)?;
         Ok((Some(into_z), Some(into_codes)))
     }
 }

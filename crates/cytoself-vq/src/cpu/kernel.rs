@@ -27,6 +27,34 @@ pub(super) unsafe fn search<V: Lanes, const C: usize>(tiles: &mut Tiles, panels:
     }
 }
 
+/// Scores the first tile against every code: `out: [panels * C, 2 * V::WIDTH]`.
+///
+/// # Safety
+/// As [`search`]; `out` is as long as that.
+#[inline(always)]
+pub(super) unsafe fn tile_scores<V: Lanes, const C: usize>(
+    tiles: &Tiles,
+    panels: &Panels,
+    out: &mut [f32],
+) {
+    let width = 2 * V::WIDTH;
+    debug_assert!(panels.width == C && tiles.width == width && tiles.count() > 0);
+    debug_assert!(out.len() == panels.count() * C * width);
+    for panel in 0..panels.count() {
+        // SAFETY: by the caller's contract; the tile has `dim * width` values, the panel `dim * C`, its part of `out` `C * width`.
+        unsafe {
+            let codes = panels.codes.as_ptr().add(panel * panels.dim * C);
+            let half_norms = panels.half_norms.as_ptr().add(panel * C);
+            let found = scores::<V, C>(tiles.values.as_ptr(), codes, half_norms, panels.dim);
+            for (c, score) in found.iter().enumerate() {
+                let to = out.as_mut_ptr().add((panel * C + c) * width);
+                score[0].store(to);
+                score[1].store(to.add(V::WIDTH));
+            }
+        }
+    }
+}
+
 /// One tile against the panels `first..last`.
 ///
 /// # Safety

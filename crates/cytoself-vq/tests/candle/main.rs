@@ -104,6 +104,28 @@ fn losses_have_the_gradients_of_their_definition() -> Result<()> {
 }
 
 #[test]
+fn the_softmax_loss_reaches_vectors_and_codes() -> Result<()> {
+    let (z, codebook, options) = example();
+    // Nearer to each other, so that the softmax is not all or nothing.
+    let (z, codebook) = (
+        Var::from_tensor(&(z.as_tensor() * 0.3)?)?,
+        Var::from_tensor(&(codebook.as_tensor() * 0.3)?)?,
+    );
+    let options = options.softmax_cost(2.0);
+    let run = |z: &Tensor, c: &Tensor| split_quantize(z, c, &options).unwrap();
+    let loss = run(&z, &codebook).softmax_loss.unwrap();
+    let gradients = loss.backward()?;
+    let expected = numeric_gradient(&z, |z| scalar(&run(z, &codebook).softmax_loss.unwrap()));
+    assert_close(gradients.get(&z).unwrap(), &expected, 2e-2);
+    let expected = numeric_gradient(&codebook, |c| scalar(&run(&z, c).softmax_loss.unwrap()));
+    assert_close(gradients.get(&codebook).unwrap(), &expected, 2e-2);
+    let found = run(&z, &codebook);
+    let parts = 1.25 * scalar(&found.commitment_loss) + 2.0 * scalar(&loss);
+    assert!((scalar(&found.loss) - parts).abs() < 1e-6);
+    Ok(())
+}
+
+#[test]
 fn gradients_pass_straight_through() -> Result<()> {
     let (z, codebook, options) = example();
     let found = split_quantize(&z, &codebook, &options)?;
@@ -175,7 +197,9 @@ impl Level {
         let found = split_quantize(
             &z,
             &weights[codebook],
-            &QuantizeOptions::default().split(split),
+            &QuantizeOptions::default()
+                .split(split)
+                .softmax_histogram(true),
         )
         .unwrap();
         Some(Self {
@@ -221,6 +245,15 @@ impl Level {
         near(scalar(&self.found.loss), "loss");
         near(scalar(&self.found.commitment_loss), "commitment_loss");
         near(scalar(&self.found.quantization_loss), "quantization_loss");
+        near(
+            scalar(self.found.softmax_loss.as_ref().unwrap()),
+            "softmax_loss",
+        );
+        let expected = self.get("softmaxhist");
+        let difference = (&expected - self.found.softmax_histogram.as_ref().unwrap())?
+            .abs()?
+            .max_all()?;
+        assert!(scalar(&difference) <= 5e-5 * scalar(&expected.max_all()?));
         if same {
             near(self.found.perplexity, "perplexity");
             assert_eq!(

@@ -1,0 +1,354 @@
+//! Soft assignment of vectors to codes: `softmax(-|z - c|^2)`.
+
+use rayon::prelude::*;
+
+use crate::codebook::Codebook;
+use crate::cpu::CpuSearch;
+use crate::error::VqError;
+use crate::sums::CodeSums;
+use crate::vectors::Vectors;
+
+/// Vectors whose soft assignments are summed one after the other.
+const CHUNK: usize = 256;
+/// Parts of the batch that keep their own sums for the codebook gradient; fixed, so that threads do not change the bits.
+const PARTS: usize = 8;
+
+/// The soft assignments of a batch, summed per image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SoftmaxAssignment {
+    /// Sum over the vectors of each image of `softmax(-|z - c|^2)`, `[images, codes]`; each row sums to the vectors per image.
+    pub histogram: Vec<f32>,
+    /// Mean over the vectors of `-ln softmax(-|z - c|^2)` at their code.
+    pub cross_entropy: f64,
+}
+
+/// Gradients of the summed cross-entropy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SoftmaxGradient {
+    /// With respect to the vectors, in their layout.
+    pub vectors: Vec<f32>,
+    /// With respect to the codes, `[codes, dim]`.
+    pub codebook: Vec<f32>,
+}
+
+/// Assigns every vector softly to all codes; `indices` are the codes at which the cross-entropy is taken.
+///
+/// Distances are evaluated in `f32`; vectors so large that this overflows count wholly for their code.
+///
+/// # Errors
+/// - [`VqError::Dimension`], [`VqError::Length`], [`VqError::IndexOutOfRange`]: the shapes do not fit;
+/// - [`VqError::NonFiniteVector`]: a value is NaN or infinite.
+///
+/// # Example
+/// ```
+/// use cytoself_vq::{Codebook, CpuSearch, Vectors, softmax_assignment};
+///
+/// let search = CpuSearch::new(Codebook::new(vec![0.0, 2.0], 2, 1)?);
+/// let soft = softmax_assignment(&search, &Vectors::rows(&[1.0], 1, 1, 1)?, &[0])?;
+/// assert_eq!(soft.histogram, [0.5, 0.5]);
+/// assert!((soft.cross_entropy - 2f64.ln()).abs() < 1e-7);
+/// # Ok::<(), cytoself_vq::VqError>(())
+/// ```
+pub fn softmax_assignment(
+    search: &CpuSearch,
+    vectors: &Vectors<'_>,
+    indices: &[u32],
+) -> Result<SoftmaxAssignment, VqError> {
+    let codes = check(search, vectors, indices)?;
+    let per_image = vectors.per_image();
+    let mut histogram = vec![0.0f32; vectors.images() * codes];
+    let losses: Result<Vec<f64>, VqError> = histogram
+        .par_chunks_mut(codes)
+        .enumerate()
+        .map(|(image, row)| {
+            let chunks: Result<Vec<_>, VqError> =
+                ranges(image * per_image, (image + 1) * per_image)
+                    .into_par_iter()
+                    .map(|(first, last)| {
+                        let mut sums = vec![0.0f32; codes];
+                        let loss =
+                            search.soft_tiles(vectors, first, &indices[first..last], |tile| {
+                                for (sum, shares) in
+                                    sums.iter_mut().zip(tile.shares.chunks_exact(tile.width))
+                                {
+                                    *sum += shares.iter().sum::<f32>();
+                                }
+                            })?;
+                        Ok((sums, loss))
+                    })
+                    .collect();
+            let mut loss = 0.0;
+            for (sums, part) in chunks? {
+                loss += part;
+                for (total, sum) in row.iter_mut().zip(sums) {
+                    *total += sum;
+                }
+            }
+            Ok(loss)
+        })
+        .collect();
+    let total: f64 = losses?.into_iter().sum();
+    let cross_entropy = if indices.is_empty() {
+        0.0
+    } else {
+        total / indices.len() as f64
+    };
+    Ok(SoftmaxAssignment {
+        histogram,
+        cross_entropy,
+    })
+}
+
+/// The gradient of `scale * sum_z -ln softmax(-|z - c|^2)[index of z]`.
+///
+/// # Errors
+/// As [`softmax_assignment`].
+pub fn softmax_gradient(
+    search: &CpuSearch,
+    vectors: &Vectors<'_>,
+    indices: &[u32],
+    scale: f64,
+) -> Result<SoftmaxGradient, VqError> {
+    let codes = check(search, vectors, indices)?;
+    let dim = vectors.dim();
+    let part = indices.len().div_ceil(PARTS).max(1);
+    let parts: Result<Vec<Part>, VqError> = indices
+        .par_chunks(part)
+        .enumerate()
+        .map(|(at, own)| Part::new(search, vectors, own, at * part))
+        .collect();
+    let parts = parts?;
+
+    // d/dc = 2 sum (p - 1[index = c]) (z - c), of which the second term is a sum by code.
+    let hard = CodeSums::new(vectors, indices, codes)?;
+    let mut codebook = vec![0.0f32; codes * dim];
+    codebook
+        .par_chunks_mut(dim)
+        .enumerate()
+        .zip(code_rows(search))
+        .for_each(|((code, gradient), row)| {
+            let mass: f64 = parts.iter().map(|p| f64::from(p.mass[code])).sum();
+            for (i, (g, &c)) in gradient.iter_mut().zip(row).enumerate() {
+                let soft: f64 = parts
+                    .iter()
+                    .map(|p| f64::from(p.sums[code * dim + i]))
+                    .sum();
+                let at = f64::from(c);
+                let hard_part = hard.sums[code * dim + i] - f64::from(hard.counts[code]) * at;
+                *g = (2.0 * scale * (soft - mass * at - hard_part)) as f32;
+            }
+        });
+
+    // d/dz = 2 (sum p c - c[index]).
+    let factor = (2.0 * scale) as f32;
+    let mut gradient = vec![0.0f32; vectors.data().len()];
+    let shape = vectors.shape();
+    let means = parts.iter().flat_map(|p| p.means.chunks_exact(dim));
+    for (vector, (mean, &index)) in means.zip(indices).enumerate() {
+        let start = shape.offset(vector);
+        let code = &search_rows(search).as_slice()[index as usize * dim..][..dim];
+        for (i, (&mean, &code)) in mean.iter().zip(code).enumerate() {
+            gradient[start + i * shape.component_stride] = factor * (mean - code);
+        }
+    }
+    Ok(SoftmaxGradient {
+        vectors: gradient,
+        codebook,
+    })
+}
+
+/// What one part of the batch contributes to the gradients.
+struct Part {
+    /// `sum p` per code, `[codes]`.
+    mass: Vec<f32>,
+    /// `sum p z` per code, `[codes, dim]`.
+    sums: Vec<f32>,
+    /// `sum p c` per vector, `[vectors, dim]`.
+    means: Vec<f32>,
+}
+
+impl Part {
+    fn new(
+        search: &CpuSearch,
+        vectors: &Vectors<'_>,
+        indices: &[u32],
+        first: usize,
+    ) -> Result<Self, VqError> {
+        let codebook = search_rows(search);
+        let (codes, dim) = (codebook.codes(), codebook.dim());
+        let mut part = Self {
+            mass: vec![0.0; codes],
+            sums: vec![0.0; codes * dim],
+            means: vec![0.0; indices.len() * dim],
+        };
+        let mut vector = vec![0.0; dim];
+        for (from, to) in ranges(first, first + indices.len()) {
+            search.soft_tiles(vectors, from, &indices[from - first..to - first], |tile| {
+                for lane in 0..tile.count {
+                    vectors.copy_to(tile.first + lane, &mut vector);
+                    let mean = &mut part.means[(tile.first + lane - first) * dim..][..dim];
+                    let rows = codebook.as_slice().chunks_exact(dim);
+                    let sums = part.sums.chunks_exact_mut(dim).zip(&mut part.mass);
+                    let shares = tile.shares.iter().skip(lane).step_by(tile.width);
+                    for ((row, (sum, mass)), &share) in rows.zip(sums).zip(shares) {
+                        *mass += share;
+                        for i in 0..dim {
+                            mean[i] += share * row[i];
+                            sum[i] += share * vector[i];
+                        }
+                    }
+                }
+            })?;
+        }
+        Ok(part)
+    }
+}
+
+/// The soft assignments of a tile of vectors.
+pub(crate) struct SoftTile<'a> {
+    /// The first vector.
+    pub(crate) first: usize,
+    /// Vectors in the tile; the other lanes are 0.
+    pub(crate) count: usize,
+    /// Lanes.
+    pub(crate) width: usize,
+    /// `[codes, width]`, each lane sums to 1.
+    pub(crate) shares: &'a [f32],
+}
+
+fn search_rows(search: &CpuSearch) -> &Codebook {
+    use crate::nearest::NearestCode;
+    search.codebook()
+}
+
+fn code_rows(search: &CpuSearch) -> rayon::slice::ChunksExact<'_, f32> {
+    let codebook = search_rows(search);
+    codebook.as_slice().par_chunks_exact(codebook.dim())
+}
+
+/// `first..last` cut into chunks.
+fn ranges(first: usize, last: usize) -> Vec<(usize, usize)> {
+    (first..last)
+        .step_by(CHUNK)
+        .map(|from| (from, last.min(from + CHUNK)))
+        .collect()
+}
+
+fn check(search: &CpuSearch, vectors: &Vectors<'_>, indices: &[u32]) -> Result<usize, VqError> {
+    let codebook = search_rows(search);
+    crate::gradient::check(vectors, indices, codebook)?;
+    Ok(codebook.codes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nearest::NearestCode;
+    use crate::random::Random;
+    use crate::reference::squared_distance;
+
+    fn example() -> (CpuSearch, Vec<f32>) {
+        let (codes, dim) = (13, 5);
+        let mut random = Random::new(4, 0);
+        let mut draw = |n: usize| {
+            (0..n)
+                .map(|_| (2.0 * random.unit() - 1.0) as f32)
+                .collect::<Vec<_>>()
+        };
+        let codebook = Codebook::new(draw(codes * dim), codes, dim).unwrap();
+        (CpuSearch::new(codebook), draw(3 * 2 * dim * 9))
+    }
+
+    fn loss(codebook: &Codebook, vectors: &Vectors<'_>, indices: &[u32]) -> (f64, Vec<f64>) {
+        let mut vector = vec![0.0; vectors.dim()];
+        let mut histogram = vec![0.0; vectors.images() * codebook.codes()];
+        let mut total = 0.0;
+        for (v, &index) in indices.iter().enumerate() {
+            vectors.copy_to(v, &mut vector);
+            let weights: Vec<f64> = codebook
+                .rows()
+                .map(|row| (-squared_distance(&vector, row)).exp())
+                .collect();
+            let sum: f64 = weights.iter().sum();
+            total -= (weights[index as usize] / sum).ln();
+            let row = v / vectors.per_image() * codebook.codes();
+            weights
+                .iter()
+                .enumerate()
+                .for_each(|(j, w)| histogram[row + j] += w / sum);
+        }
+        (total, histogram)
+    }
+
+    #[test]
+    fn agrees_with_double_precision() {
+        let (search, data) = example();
+        let vectors = Vectors::planes(&data, 3, 2, 5, 9).unwrap();
+        let indices = search.nearest(&vectors).unwrap();
+        let found = softmax_assignment(&search, &vectors, &indices).unwrap();
+        let (total, histogram) = loss(search.codebook(), &vectors, &indices);
+        assert!((found.cross_entropy * 54.0 - total).abs() < 1e-5 * total);
+        for (f, e) in found.histogram.iter().zip(histogram) {
+            assert!((f64::from(*f) - e).abs() < 2e-6 * (1.0 + e));
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_differences() {
+        let (search, data) = example();
+        let vectors = Vectors::planes(&data, 3, 2, 5, 9).unwrap();
+        let indices = search.nearest(&vectors).unwrap();
+        let found = softmax_gradient(&search, &vectors, &indices, 0.5).unwrap();
+        let step = 1e-2f32;
+        for at in (0..data.len()).step_by(7) {
+            let moved = |by: f32| {
+                let mut moved = data.clone();
+                moved[at] += by;
+                loss(
+                    search.codebook(),
+                    &Vectors::planes(&moved, 3, 2, 5, 9).unwrap(),
+                    &indices,
+                )
+                .0
+            };
+            let expected = 0.5 * (moved(step) - moved(-step)) / f64::from(2.0 * step);
+            assert!(
+                (f64::from(found.vectors[at]) - expected).abs() < 1e-3,
+                "{at}"
+            );
+        }
+        for at in 0..search.codebook().as_slice().len() {
+            let moved = |by: f32| {
+                let mut moved = search.codebook().as_slice().to_vec();
+                moved[at] += by;
+                loss(&Codebook::new(moved, 13, 5).unwrap(), &vectors, &indices).0
+            };
+            let expected = 0.5 * (moved(step) - moved(-step)) / f64::from(2.0 * step);
+            assert!(
+                (f64::from(found.codebook[at]) - expected).abs() < 5e-3,
+                "{at}"
+            );
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_the_bits() {
+        let (search, data) = example();
+        let vectors = Vectors::planes(&data, 3, 2, 5, 9).unwrap();
+        let indices = search.nearest(&vectors).unwrap();
+        let run = |threads: usize| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap()
+                .install(|| {
+                    let soft = softmax_assignment(&search, &vectors, &indices).unwrap();
+                    (
+                        soft,
+                        softmax_gradient(&search, &vectors, &indices, 1.0).unwrap(),
+                    )
+                })
+        };
+        assert_eq!(run(1), run(3));
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod output;
+pub mod plot;
 pub mod progress;
 pub mod simulate;
 

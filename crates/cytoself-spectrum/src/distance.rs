@@ -2,6 +2,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::SpectrumError;
+use crate::wide::wide;
 
 /// Sums per pair that run side by side; fixed, so that every processor adds in the same order.
 const LANES: usize = 8;
@@ -134,7 +135,7 @@ pub fn euclidean_distances(x: ArrayView2<'_, f64>) -> Result<CondensedDistances,
         .enumerate()
         .for_each(|(i, out)| {
             let from = &data[i * width..(i + 1) * width];
-            pulp::Arch::new().dispatch(
+            wide(
                 #[inline(always)]
                 || distances_from(from, &data[(i + 1) * width..], out),
             );

@@ -39,6 +39,7 @@ mod linkage;
 mod optimal_order;
 mod representative;
 mod spectra;
+mod wide;
 
 pub use biclustering::{Biclustering, BiclusteringParams, LeafOrdering, ValidBiclusteringParams};
 pub use correlation::{Correlation, pearson, pearson_columns};

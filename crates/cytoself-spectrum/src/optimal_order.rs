@@ -1,5 +1,6 @@
 use rayon::prelude::*;
 
+use crate::wide::wide;
 use crate::{CondensedDistances, Linkage, SpectrumError};
 
 /// Rows per task of the min-plus products.
@@ -116,7 +117,7 @@ impl<'a> Paths<'a> {
         let n = self.n();
         let mut block = vec![0.0; (rows.1 - rows.0) * width];
         let fill = |(at, out): (usize, &mut [f64])| {
-            pulp::Arch::new().dispatch(
+            wide(
                 #[inline(always)]
                 || self.join_rows([left, right], rows.0 + at * ROWS, out),
             );

@@ -1,0 +1,62 @@
+//! What the searches need to know of a set of points.
+
+use std::ops::Range;
+
+use ndarray::Array2;
+
+/// Buffers of one worker, reused from block to block.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) left: Vec<f32>,
+    pub(crate) right: Vec<f32>,
+    pub(crate) codes: Vec<u16>,
+}
+
+/// Queries against reference points; a search within one set has the same set on both sides.
+///
+/// *Rank* stands for the distance where only the order matters (the square, for the Euclidean one).
+pub(crate) trait Space: Sync {
+    /// Number of queries.
+    fn queries(&self) -> usize;
+
+    /// Number of reference points.
+    fn len(&self) -> usize;
+
+    /// Work of one `rank`, in multiply-adds of a dense row.
+    fn cost(&self) -> usize;
+
+    /// Rank of reference point `j` seen from query `i`; symmetric to the bit when both sides are one set.
+    fn rank(&self, i: usize, j: usize) -> f32;
+
+    /// The distance that a rank stands for.
+    fn distance(&self, rank: f32) -> f32;
+
+    /// Ranks of a block, row-major, each within [`Space::slack`] of [`Space::rank`].
+    fn block(
+        &self,
+        queries: Range<usize>,
+        points: Range<usize>,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    );
+
+    /// How far an entry of a block in query row `i` may be from the rank when its value is about `rank`.
+    fn slack(&self, i: usize, rank: f32) -> f32;
+
+    /// Reference points as rows of numbers, where that is possible: `points.len()` rows.
+    fn expand(&self, points: &[usize]) -> Option<Array2<f32>>;
+}
+
+/// A block computed pair by pair.
+pub(crate) fn block_by_pairs<S: Space>(
+    space: &S,
+    queries: Range<usize>,
+    points: Range<usize>,
+    out: &mut [f32],
+) {
+    for (row, i) in out.chunks_exact_mut(points.len()).zip(queries) {
+        for (value, j) in row.iter_mut().zip(points.clone()) {
+            *value = space.rank(i, j);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The public interface, held to what umap-learn's own tests expect and to what it does not promise.
+
+mod common;
+mod fit;

@@ -8,6 +8,8 @@
 //!   compact watershed. Every step of it is a public function of this crate.
 //! - [`estimate_diameter`] guesses the size of nuclei, which sets the scale of the chain.
 //! - [`signed_distance`] is the third channel that cytoself reads.
+//! - [`crop_windows`], [`project`] and [`IntensityRange`] make normalised crops out of z-stacks.
+//! - [`assess_nuclei`] and [`classify_field`] say which nuclei and fields to leave out.
 //! - [`Agreement`] compares two label images.
 //!
 //! Images are `[h, w]` arrays, row by row; lengths are in pixels; label images are `u32` with 0 for background.
@@ -32,18 +34,23 @@
 #![deny(unsafe_code)]
 
 mod agreement;
+mod crop;
 mod diameter;
 mod distance;
 mod error;
 mod filter;
 mod label;
 mod mask;
+mod normalize;
 mod opencell;
 mod peaks;
+mod project;
+mod quality;
 mod threshold;
 mod watershed;
 
 pub use agreement::{Agreement, Matches};
+pub use crop::{CropWindow, crop_windows};
 pub use diameter::estimate_diameter;
 pub use distance::{distance_transform, signed_distance};
 pub use error::SegmentError;
@@ -53,9 +60,15 @@ pub use label::{
     remove_edge_labels, touching_edge,
 };
 pub use mask::{close_disk, dilate_disk, erode_cross, erode_disk, fill_holes, fill_small_holes};
+pub use normalize::{IntensityRange, Normalization};
 pub use opencell::{
     OpenCell, OpenCellParams, OpenCellSteps, background_mask, clean_mask, refine_mask, split_nuclei,
 };
 pub use peaks::{Peak, find_peaks, seed_image};
+pub use project::{ProjectionOrder, downsample_mean, project, project_max};
+pub use quality::{
+    FieldClass, FieldParams, NucleusQuality, QualityFlags, QualityLimits, assess_nuclei,
+    classify_field, outlier_scores, saturation_level, solidity,
+};
 pub use threshold::{li_threshold, percentile};
 pub use watershed::{WatershedParams, watershed};

@@ -4,5 +4,6 @@ mod envelope;
 mod euclidean;
 mod signed;
 
+pub(crate) use envelope::Envelope;
 pub use euclidean::distance_transform;
 pub use signed::signed_distance;

@@ -2,8 +2,10 @@
 
 mod components;
 mod edge;
+mod foreign;
 mod region;
 
 pub use components::{Components, Connectivity, label_components};
 pub use edge::{keep_labels, relabel, remove_edge_labels, touching_edge};
+pub use foreign::import_labels;
 pub use region::{BoundingBox, Region, regions};

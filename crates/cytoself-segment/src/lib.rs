@@ -34,6 +34,7 @@
 #![deny(unsafe_code)]
 
 mod agreement;
+mod cells;
 mod crop;
 mod diameter;
 mod distance;
@@ -46,18 +47,20 @@ mod opencell;
 mod peaks;
 mod project;
 mod quality;
+mod stack;
 mod threshold;
 mod watershed;
 
 pub use agreement::{Agreement, Matches};
+pub use cells::{CellParams, Marker, cell_outlines, mask_neighbours};
 pub use crop::{CropWindow, crop_windows};
 pub use diameter::estimate_diameter;
 pub use distance::{distance_transform, signed_distance};
 pub use error::SegmentError;
 pub use filter::{gaussian, laplacian};
 pub use label::{
-    BoundingBox, Components, Connectivity, Region, keep_labels, label_components, regions, relabel,
-    remove_edge_labels, touching_edge,
+    BoundingBox, Components, Connectivity, Region, import_labels, keep_labels, label_components,
+    regions, relabel, remove_edge_labels, touching_edge,
 };
 pub use mask::{close_disk, dilate_disk, erode_cross, erode_disk, fill_holes, fill_small_holes};
 pub use normalize::{IntensityRange, Normalization};
@@ -70,5 +73,6 @@ pub use quality::{
     FieldClass, FieldParams, NucleusQuality, QualityFlags, QualityLimits, assess_nuclei,
     classify_field, outlier_scores, saturation_level, solidity,
 };
+pub use stack::{nuclei_in_3d, signed_distance_3d, slices_around};
 pub use threshold::{li_threshold, percentile};
 pub use watershed::{WatershedParams, watershed};

@@ -25,7 +25,7 @@ impl Envelope {
         }
     }
 
-    /// Lowers `squared` (whole numbers) to the envelope.
+    /// Lowers `squared` to the envelope; exact for whole numbers.
     pub(crate) fn lower(&mut self, squared: &mut [f64]) {
         self.at.clear();
         self.height.clear();
@@ -45,7 +45,7 @@ impl Envelope {
 
     /// Adds the parabola at `i` and drops those that it hides.
     ///
-    /// A product with a rounded inverse may misplace a crossing, but by far less than the distance of any crossing
+    /// With whole numbers, a product with a rounded inverse may misplace a crossing, but by far less than the distance of any crossing
     /// that is not at a cell from the nearest cell; at a cell both parabolas are equal. So results stay exact.
     fn push(&mut self, i: usize, height: f64) {
         while let (Some(&j), Some(&other), Some(&from)) =

@@ -16,10 +16,10 @@ use crate::error::SegmentError;
 /// use cytoself_segment::LocalParams;
 /// use ndarray::Array2;
 ///
-/// // Two disks, one ten times as bright as the other, in uneven light.
+/// // Two disks, one three times as bright as the other, in uneven light.
 /// let image = Array2::from_shape_fn((80, 160), |(y, x)| {
 ///     let (dy, dx) = (y as f32 - 40.0, (x % 80) as f32 - 40.0);
-///     let level = if x < 80 { 30.0 } else { 300.0 };
+///     let level = if x < 80 { 90.0 } else { 300.0 };
 ///     level / (1.0 + ((dy * dy + dx * dx).sqrt() - 12.0).exp()) + 10.0 + x as f32 / 8.0
 /// });
 /// let nuclei = LocalParams::default().diameter(24.0).check()?.segment(image.view())?;

@@ -5,6 +5,8 @@ const BINS: usize = 4096;
 /// How many values fall into each of the equal bins between the lowest and the highest.
 pub(super) struct Histogram<'a> {
     values: &'a [f64],
+    /// Bin of every value.
+    bins: Vec<u16>,
     low: f64,
     per_unit: f64,
     /// Number of values below each bin, with one more entry at the end.
@@ -20,15 +22,20 @@ impl<'a> Histogram<'a> {
             return None;
         }
         let per_unit = BINS as f64 / (high - low);
+        let bins: Vec<u16> = values
+            .iter()
+            .map(|&v| bin(v, low, per_unit) as u16)
+            .collect();
         let mut starts = vec![0_usize; BINS + 1];
-        for &v in values {
-            starts[bin(v, low, per_unit) + 1] += 1;
+        for &i in &bins {
+            starts[usize::from(i) + 1] += 1;
         }
         for i in 0..BINS {
             starts[i + 1] += starts[i];
         }
         Some(Self {
             values,
+            bins,
             low,
             per_unit,
             starts,
@@ -45,11 +52,6 @@ impl<'a> Histogram<'a> {
         bin(value, self.low, self.per_unit)
     }
 
-    /// How far into its bin a value lies, 0..1.
-    pub(super) fn share_of_bin(&self, value: f64) -> f64 {
-        ((value - self.low) * self.per_unit - self.bin_of(value) as f64).clamp(0.0, 1.0)
-    }
-
     /// Number of values below bin `i`.
     pub(super) fn start(&self, i: usize) -> usize {
         self.starts[i]
@@ -58,15 +60,20 @@ impl<'a> Histogram<'a> {
     /// The values of bin `i`, in their order in the image.
     pub(super) fn values(&self, i: usize) -> Vec<f64> {
         let mut out = Vec::with_capacity(self.starts[i + 1] - self.starts[i]);
-        out.extend(self.values.iter().copied().filter(|&v| self.bin_of(v) == i));
+        let members = self
+            .bins
+            .iter()
+            .zip(self.values)
+            .filter(|(b, _)| usize::from(**b) == i);
+        out.extend(members.map(|(_, v)| v));
         out
     }
 
     /// Sum of the values, less the smallest, below each bin; with one more entry at the end.
     pub(super) fn sums(&self) -> Vec<f64> {
         let mut sums = vec![0.0; BINS + 1];
-        for &v in self.values {
-            sums[self.bin_of(v) + 1] += v - self.low;
+        for (&i, &v) in self.bins.iter().zip(self.values) {
+            sums[usize::from(i) + 1] += v - self.low;
         }
         for i in 0..BINS {
             sums[i + 1] += sums[i];

@@ -39,11 +39,7 @@ pub fn li_threshold(image: ArrayView2<'_, f64>) -> f64 {
         total: values.len(),
         histogram,
     };
-    // Along interpolated sums to the neighbourhood of the fixed point, then exactly.
-    let start = classes.iterate(classes.sum() / values.len() as f64, |c, t| {
-        c.interpolated(t)
-    });
-    classes.iterate(start, |c, t| c.exact(t)) + classes.histogram.low()
+    classes.threshold() + classes.histogram.low()
 }
 
 /// The two classes that a threshold makes; values are relative to the smallest.
@@ -59,16 +55,15 @@ impl Classes<'_> {
     }
 
     /// Moves the threshold to the logarithmic mean of the class means until the classes stay.
-    ///
-    /// `below` gives number and sum of the values that are not above a threshold.
-    fn iterate(&self, mut threshold: f64, below: impl Fn(&Self, f64) -> (f64, f64)) -> f64 {
+    fn threshold(&self) -> f64 {
         let total = self.total as f64;
+        let mut threshold = self.sum() / total;
         let mut last = f64::NAN;
         for _ in 0..MAX_STEPS {
-            let (count, sum) = below(self, threshold);
+            let (count, sum) = self.up_to(threshold);
             let back = sum / count;
             // The logarithm of zero ends the iteration: the background holds only the smallest value.
-            if (count - last).abs() < 1e-6 || count <= 0.0 || count >= total || back <= 0.0 {
+            if count == last || count == 0.0 || count == total || back <= 0.0 {
                 break;
             }
             last = count;
@@ -78,20 +73,8 @@ impl Classes<'_> {
         threshold
     }
 
-    /// As if the values of a bin were spread evenly over it.
-    fn interpolated(&self, threshold: f64) -> (f64, f64) {
-        let at = threshold + self.histogram.low();
-        let i = self.histogram.bin_of(at);
-        let part = self.histogram.share_of_bin(at);
-        let count = (self.histogram.start(i + 1) - self.histogram.start(i)) as f64;
-        let sum = self.sums[i + 1] - self.sums[i];
-        (
-            self.histogram.start(i) as f64 + part * count,
-            self.sums[i] + part * sum,
-        )
-    }
-
-    fn exact(&self, threshold: f64) -> (f64, f64) {
+    /// Number and sum of the values that are not above a threshold.
+    fn up_to(&self, threshold: f64) -> (f64, f64) {
         let low = self.histogram.low();
         let i = self.histogram.bin_of(threshold + low);
         let values = self.histogram.values(i);

@@ -3,7 +3,6 @@
 //! This is the only crate of the workspace that opens files; the others take arrays. What it reads and writes:
 //!
 //! - **crops**: [`open_crops`] opens any of the supported layouts as a [`CropSource`], whose rows are described by a [`CropTable`];
-//! - **fields**: [`Manifest`] lists fields of view, [`read_field`] reads them from TIFF stacks ([`TiffStack`]) or PNG images;
 //! - **splits**: [`split_by_field`] divides fields 8:1:1 into training, validation and test; [`SplitTable`] reads a given division;
 //! - **arrays**: [`npy`] reads, writes and memory-maps NumPy's format.
 //!
@@ -31,8 +30,6 @@
 
 mod cytoself;
 mod error;
-mod field;
-mod image;
 mod map;
 pub mod npy;
 mod pickle;
@@ -40,17 +37,12 @@ mod random;
 mod source;
 mod split;
 mod table;
-mod tiff;
-mod xml;
 
 pub use cytoself::{ImageDataFolder, ProteinFolder};
 pub use error::IoError;
-pub use field::{FieldOfView, FieldReader, FieldSpec, Manifest, Stack, read_field};
-pub use image::{read_image, read_png, to_labels, write_png_rgb, write_png_u8, write_png_u16};
 pub use source::{CropSource, network_scale, open_crops};
 pub use split::{
     ProteinSplit, Split, SplitParams, SplitReport, SplitRule, SplitTable, read_split_csv,
     split_by_field, split_column,
 };
 pub use table::{Column, ColumnKind, CropTable, TextColumn, Value};
-pub use tiff::{AxesSource, OmeCompression, OmeTiff, Plane, TiffStack, write_ome_tiff};

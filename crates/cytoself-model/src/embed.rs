@@ -1,0 +1,205 @@
+//! Crops in, representations out, in constant memory.
+
+mod output;
+
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use candle_core::{Device, Tensor};
+use cytoself_io::CropSource;
+use ndarray::{Array2, ArrayView4};
+
+pub use output::{OutputKind, OutputName};
+
+use crate::ModelError;
+use crate::layers::Pass;
+use crate::model::{Level, Model};
+use crate::training::ModelFolder;
+
+/// Batches that may wait for the network.
+const AHEAD: usize = 2;
+
+/// Representations of consecutive crops.
+#[derive(Debug, Clone)]
+pub struct EmbeddingBlock {
+    /// Places in the list of rows that was asked for.
+    pub places: Range<usize>,
+    /// One entry per output, in the order asked for.
+    pub outputs: Vec<(OutputName, EmbeddingValues)>,
+}
+
+/// Values of one output, a line per crop.
+#[derive(Debug, Clone)]
+pub enum EmbeddingValues {
+    /// Encoder outputs and quantised vectors, flat (channel, h, w); histograms, one entry per code.
+    Dense(Array2<f32>),
+    /// Code indices, flat (split, h, w).
+    Indices(Array2<u16>),
+}
+
+/// A trained network that turns crops into representations; decoders and heads are never computed, batch norm always uses its
+/// running statistics.
+///
+/// Differs from cytoself: there, a freshly loaded model infers in training mode, so that results depend on the batch.
+pub struct Embedder {
+    model: Model,
+    proteins: Vec<String>,
+}
+
+impl Embedder {
+    /// The best weights of a model folder.
+    ///
+    /// # Errors
+    /// - the folder is no model folder, or its files do not fit each other.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let folder = ModelFolder::open(folder)?;
+        let config = folder.config()?;
+        let model = Model::with_weights(&config.model, &folder.best()?, &Device::Cpu)?.frozen()?;
+        Ok(Self {
+            model,
+            proteins: folder.proteins()?,
+        })
+    }
+
+    /// Embeds with a network that is already in memory.
+    ///
+    /// # Errors
+    /// - a tensor cannot be made.
+    pub fn new(model: &Model) -> Result<Self, ModelError> {
+        Ok(Self {
+            model: model.frozen()?,
+            proteins: Vec::new(),
+        })
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The proteins that the network was trained on, as far as the model folder names them.
+    #[must_use]
+    pub fn proteins(&self) -> &[String] {
+        &self.proteins
+    }
+
+    /// Representations of images in memory.
+    ///
+    /// # Shapes
+    /// `images: [n, c, h, w]` at network scale, channels in the order of the network's settings; one value per output.
+    ///
+    /// # Errors
+    /// - the images do not have the network's shape.
+    pub fn embed(
+        &self,
+        images: ArrayView4<f32>,
+        outputs: &[OutputName],
+    ) -> Result<Vec<EmbeddingValues>, ModelError> {
+        let pixels: Vec<f32> = images.iter().copied().collect();
+        let images = Tensor::from_vec(pixels, images.dim(), self.model.device())?;
+        self.values(&images, outputs)
+    }
+
+    /// Streams the representations of `rows` of `source` into `sink`, `batch` crops at a time, in order.
+    ///
+    /// Memory does not depend on the number of rows. A thread reads the next crops while the network works.
+    ///
+    /// # Errors
+    /// - the source lacks a channel of the network, or its crops have another size;
+    /// - a crop cannot be read;
+    /// - [`ModelError::Cancelled`]: `progress` broke off;
+    /// - whatever `sink` returns.
+    pub fn run(
+        &self,
+        source: &dyn CropSource,
+        rows: &[usize],
+        outputs: &[OutputName],
+        batch: usize,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+        sink: &mut dyn FnMut(EmbeddingBlock) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let names: Vec<&str> = self
+            .model
+            .config()
+            .channels
+            .iter()
+            .map(String::as_str)
+            .collect();
+        let channels = source.channel_indices(&names)?;
+        let batch = batch.max(1);
+        let [h, w] = source.crop_shape();
+        let read = |rows: &[usize]| -> Result<Tensor, ModelError> {
+            let mut pixels = vec![0.0; rows.len() * channels.len() * h * w];
+            source.read_into(rows, &channels, &mut pixels)?;
+            Ok(Tensor::from_vec(
+                pixels,
+                (rows.len(), channels.len(), h, w),
+                &Device::Cpu,
+            )?)
+        };
+        thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(AHEAD);
+            let read = &read;
+            scope.spawn(move || {
+                for rows in rows.chunks(batch) {
+                    // The receiver is gone when a batch failed or the user stopped.
+                    if sender.send(read(rows)).is_err() {
+                        return;
+                    }
+                }
+            });
+            let mut done = 0;
+            for images in receiver {
+                let images = images?;
+                let places = done..done + images.dim(0)?;
+                done = places.end;
+                let outputs = outputs
+                    .iter()
+                    .copied()
+                    .zip(self.values(&images, outputs)?)
+                    .collect();
+                sink(EmbeddingBlock { places, outputs })?;
+                if progress(done as u64, rows.len() as u64).is_break() {
+                    return Err(ModelError::Cancelled {
+                        kept: "nothing".to_string(),
+                    });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn values(
+        &self,
+        images: &Tensor,
+        outputs: &[OutputName],
+    ) -> Result<Vec<EmbeddingValues>, ModelError> {
+        let pass = Pass::evaluate();
+        let global = outputs.iter().any(|o| o.level() == 2);
+        let local = outputs
+            .iter()
+            .any(|o| o.level() == 1 && o.kind() != OutputKind::Encoder);
+        let encoded1 = self.model.encode(images, 1, &pass)?;
+        let level2 = if global {
+            Some(self.model.embed_global(&encoded1, &pass)?)
+        } else {
+            None
+        };
+        let level1 = if local {
+            self.model.embed_local(encoded1)?
+        } else {
+            Level {
+                encoded: encoded1,
+                quantized: None,
+            }
+        };
+        let of = |output: &OutputName| match (output.level(), &level2) {
+            (2, Some(level2)) => output.values(level2),
+            _ => output.values(&level1),
+        };
+        outputs.iter().map(of).collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! The parts of the network, each built from its settings into named parameters.
+
+mod builder;
+mod conv;
+mod decoder;
+mod encoder;
+mod head;
+mod mbconv;
+mod norm;
+mod plan;
+mod upsample;
+
+pub(crate) use builder::Builder;
+pub(crate) use decoder::Decoder;
+pub(crate) use encoder::Encoder;
+pub(crate) use head::Head;
+pub(crate) use plan::{DecoderPlan, encoder_blocks};
+pub(crate) use upsample::upsample;
+
+use crate::ops::{ConvAlgorithm, RngKey};
+
+/// How a forward pass runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    /// Batch statistics and their update, or the running statistics.
+    pub train: bool,
+    /// Key of dropout and stochastic depth; none: both are off.
+    pub noise: Option<Noise>,
+    /// Algorithm of the 3x3 convolutions.
+    pub algorithm: ConvAlgorithm,
+}
+
+/// Seed and step of a training pass; every layer adds its own stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Noise {
+    /// The training's seed.
+    pub seed: u64,
+    /// The number of the batch since training began.
+    pub step: u64,
+}
+
+impl Pass {
+    /// Evaluation: running statistics, nothing random.
+    #[must_use]
+    pub fn evaluate() -> Self {
+        Self {
+            train: false,
+            noise: None,
+            algorithm: ConvAlgorithm::Auto,
+        }
+    }
+
+    /// Training with dropout and stochastic depth.
+    #[must_use]
+    pub fn train(noise: Noise) -> Self {
+        Self {
+            train: true,
+            noise: Some(noise),
+            algorithm: ConvAlgorithm::Auto,
+        }
+    }
+
+    /// The same pass with another convolution algorithm.
+    #[must_use]
+    pub fn with_algorithm(mut self, algorithm: ConvAlgorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// The key of the random layer `stream` of the network.
+    pub(crate) fn key(&self, stream: u32) -> Option<RngKey> {
+        self.noise.map(|n| RngKey {
+            seed: n.seed,
+            stream: u64::from(stream),
+            step: n.step,
+        })
+    }
+}

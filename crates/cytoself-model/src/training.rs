@@ -1,0 +1,22 @@
+//! Training: data, schedule, checkpoints and the loop.
+
+mod augment;
+mod checkpoint;
+mod codes;
+mod data;
+mod events;
+mod history;
+mod loader;
+mod outcome;
+mod schedule;
+mod step;
+mod trainer;
+mod variance;
+
+pub use checkpoint::{ModelFolder, TrainingState};
+pub use data::TrainingData;
+pub use events::EventWriter;
+pub use history::{History, HistoryRow};
+pub use outcome::{Ending, EpochReport, TrainingObserver, TrainingOutcome};
+pub use schedule::{Schedule, Verdict};
+pub use trainer::Trainer;

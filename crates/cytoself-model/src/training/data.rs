@@ -1,0 +1,137 @@
+//! Which crops are trained on, and what they are called.
+
+use cytoself_io::{CropSource, Split};
+
+use crate::ModelError;
+
+/// Crops of a source with their labels and their use.
+pub struct TrainingData<'a> {
+    source: &'a dyn CropSource,
+    channels: Vec<usize>,
+    channel_names: Vec<String>,
+    labels: Vec<u32>,
+    proteins: Vec<String>,
+    rows: [Vec<usize>; 3],
+}
+
+impl<'a> TrainingData<'a> {
+    /// Takes the channels `channels` of `source`; `splits` has one entry per crop, `None` leaves a crop out. Proteins are
+    /// numbered in the order of their sorted names; those of `proteins` if given.
+    ///
+    /// # Errors
+    /// - the source lacks a channel or the column `protein`;
+    /// - a training crop's protein is not among `proteins`;
+    /// - there is no training or no validation crop.
+    pub fn new(
+        source: &'a dyn CropSource,
+        channels: &[String],
+        splits: &[Option<Split>],
+        proteins: Option<Vec<String>>,
+    ) -> Result<Self, ModelError> {
+        let table = source.table();
+        let Some(column) = table.text("protein") else {
+            let found = table.columns().collect::<Vec<_>>().join(", ");
+            return Err(data(
+                "the column protein",
+                found,
+                "every crop needs the name of its protein",
+            ));
+        };
+        if splits.len() != table.len() {
+            return Err(data(
+                &format!("{} splits, one per crop", table.len()),
+                splits.len().to_string(),
+                "check the split",
+            ));
+        }
+        let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+        let indices = source.channel_indices(&names)?;
+        let used = (0..table.len()).filter(|&r| splits[r].is_some());
+        let proteins = proteins.unwrap_or_else(|| {
+            let set: std::collections::BTreeSet<&str> = used.map(|r| column.get(r)).collect();
+            set.into_iter().map(str::to_string).collect()
+        });
+        let mut labels = vec![u32::MAX; table.len()];
+        let mut rows: [Vec<usize>; 3] = Default::default();
+        for (row, split) in splits.iter().enumerate() {
+            let Some(split) = split else { continue };
+            let name = column.get(row);
+            let Ok(label) = proteins.binary_search_by(|p| p.as_str().cmp(name)) else {
+                return Err(data(
+                    "the proteins of the model",
+                    name.to_string(),
+                    "the model was trained on other proteins",
+                ));
+            };
+            labels[row] = label as u32;
+            rows[*split as usize].push(row);
+        }
+        for split in [Split::Train, Split::Validation] {
+            if rows[split as usize].is_empty() {
+                return Err(data(
+                    &format!("crops of the split {split}"),
+                    "none".to_string(),
+                    "give a split.csv, or data with more fields",
+                ));
+            }
+        }
+        Ok(Self {
+            source,
+            channels: indices,
+            channel_names: channels.to_vec(),
+            labels,
+            proteins,
+            rows,
+        })
+    }
+
+    /// Names of the proteins, sorted; their place is the label.
+    #[must_use]
+    pub fn proteins(&self) -> &[String] {
+        &self.proteins
+    }
+
+    /// Names of the channels.
+    #[must_use]
+    pub fn channels(&self) -> &[String] {
+        &self.channel_names
+    }
+
+    /// Rows of the source in a split.
+    #[must_use]
+    pub fn rows(&self, split: Split) -> &[usize] {
+        &self.rows[split as usize]
+    }
+
+    /// Height and width of a crop in px.
+    #[must_use]
+    pub fn crop_shape(&self) -> [usize; 2] {
+        self.source.crop_shape()
+    }
+
+    /// Number of values of a crop.
+    pub(crate) fn crop_values(&self) -> usize {
+        let [h, w] = self.crop_shape();
+        self.channels.len() * h * w
+    }
+
+    /// Labels of rows.
+    pub(crate) fn labels(&self, rows: &[usize]) -> Vec<u32> {
+        rows.iter().map(|&r| self.labels[r]).collect()
+    }
+
+    /// Pixels of rows, `[rows, c, h, w]`.
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let mut pixels = vec![0.0; rows.len() * self.crop_values()];
+        self.source.read_into(rows, &self.channels, &mut pixels)?;
+        Ok(pixels)
+    }
+}
+
+fn data(expected: &str, found: String, hint: &str) -> ModelError {
+    ModelError::Data {
+        expected: expected.to_string(),
+        found,
+        hint: hint.to_string(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Batches, read ahead of the step by a thread of their own.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use cytoself_io::Split;
+
+use super::augment::Symmetry;
+use super::data::TrainingData;
+use crate::ModelError;
+use crate::config::AugmentationGroup;
+use crate::random::{Stream, Use};
+
+/// Batches that may wait for the step.
+const AHEAD: usize = 3;
+
+/// Pixels `[n, c, h, w]` and labels `[n]`.
+type Pixels = (Vec<f32>, Vec<u32>);
+
+/// Images and labels of one step.
+pub(super) struct Batch {
+    pub(super) images: Tensor,
+    pub(super) labels: Tensor,
+}
+
+/// Which batches an epoch has: a function of the seed and the epoch alone, so that any batch can be made again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) split: Split,
+    pub(super) batch: usize,
+    pub(super) seed: u64,
+    pub(super) epoch: u64,
+    pub(super) shuffle: bool,
+    pub(super) augmentation: AugmentationGroup,
+}
+
+impl Plan {
+    /// The rows of the epoch in the order of training.
+    fn rows(&self, data: &TrainingData) -> Vec<usize> {
+        let mut rows = data.rows(self.split).to_vec();
+        if self.shuffle {
+            Stream::new(self.seed, Use::Shuffle, &[self.epoch, self.split as u64])
+                .shuffle(&mut rows);
+        }
+        rows
+    }
+
+    /// Batches of the epoch; the last may be smaller.
+    pub(super) fn batches(&self, data: &TrainingData) -> usize {
+        data.rows(self.split).len().div_ceil(self.batch)
+    }
+
+    fn make(&self, data: &TrainingData, rows: &[usize]) -> Result<Pixels, ModelError> {
+        let mut pixels = data.read(rows)?;
+        let size @ [h, w] = data.crop_shape();
+        let mut scratch = Vec::new();
+        for (&row, crop) in rows.iter().zip(pixels.chunks_exact_mut(data.crop_values())) {
+            let symmetry =
+                Symmetry::draw(self.augmentation, h == w, self.seed, self.epoch, row as u64);
+            symmetry.apply(crop, size, &mut scratch);
+        }
+        Ok((pixels, data.labels(rows)))
+    }
+}
+
+/// Hands the batches of an epoch from `first` on to `step`, while a thread reads the next ones. Adds to `wait` the time that
+/// the steps waited for the thread.
+///
+/// # Errors
+/// - a crop cannot be read;
+/// - whatever `step` returns.
+pub(super) fn for_each_batch(
+    data: &TrainingData,
+    plan: &Plan,
+    first: usize,
+    device: &Device,
+    wait: &mut Duration,
+    mut step: impl FnMut(usize, Batch) -> Result<ControlFlow<()>, ModelError>,
+) -> Result<ControlFlow<()>, ModelError> {
+    let rows = plan.rows(data);
+    let (sender, receiver) = sync_channel(AHEAD);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for rows in rows.chunks(plan.batch).skip(first) {
+                let made = plan.make(data, rows);
+                let failed = made.is_err();
+                // The receiver is gone when a step failed or the user stopped.
+                if sender.send(made).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let batches = first..plan.batches(data);
+        consume(receiver, data, batches, device, wait, &mut step)
+    })
+}
+
+/// Owns the receiver, so that returning early releases the reading thread.
+fn consume(
+    receiver: Receiver<Result<Pixels, ModelError>>,
+    data: &TrainingData,
+    batches: Range<usize>,
+    device: &Device,
+    wait: &mut Duration,
+    step: &mut impl FnMut(usize, Batch) -> Result<ControlFlow<()>, ModelError>,
+) -> Result<ControlFlow<()>, ModelError> {
+    let [h, w] = data.crop_shape();
+    for index in batches {
+        let start = Instant::now();
+        let Ok(made) = receiver.recv() else { break };
+        *wait += start.elapsed();
+        let (pixels, labels) = made?;
+        let shape = (labels.len(), data.channels().len(), h, w);
+        let images = Tensor::from_vec(pixels, shape, device)?;
+        let labels = Tensor::new(labels, device)?;
+        if step(index, Batch { images, labels })?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}

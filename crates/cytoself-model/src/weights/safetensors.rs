@@ -1,0 +1,203 @@
+//! The safetensors format.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::{Metadata, SafeTensors};
+use safetensors::{Dtype, View};
+
+use crate::ModelError;
+
+/// The key under which our files say how they were made. One key only: the format's writer orders keys at random.
+const KEY: &str = "cytoself";
+
+/// A tensor on its way into a file; its bytes are made when they are written.
+struct Stored {
+    tensor: Tensor,
+    dtype: Dtype,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.tensor.dims()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        // The dtype was checked when the view was made, and reading a tensor of the processor's memory cannot fail.
+        let flat = self.tensor.flatten_all();
+        let bytes = match self.dtype {
+            Dtype::F32 => flat
+                .and_then(|t| t.to_vec1::<f32>())
+                .map(|v| v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            _ => flat
+                .and_then(|t| t.to_vec1::<i64>())
+                .map(|v| v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        };
+        Cow::Owned(bytes.unwrap_or_default())
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.elem_count() * if self.dtype == Dtype::F32 { 4 } else { 8 }
+    }
+}
+
+/// Writes named tensors (f32 or i64) and a note on how they were made.
+///
+/// The same tensors and note give the same bytes.
+///
+/// # Errors
+/// - the file cannot be written;
+/// - a tensor is of another type.
+pub fn save<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, Tensor)>,
+    note: &str,
+) -> Result<(), ModelError> {
+    let mut views = Vec::new();
+    for (name, tensor) in tensors {
+        let dtype = match tensor.dtype() {
+            DType::F32 => Dtype::F32,
+            DType::I64 => Dtype::I64,
+            other => {
+                return Err(ModelError::format(
+                    path,
+                    format!("tensor {name}: expected f32 or i64, found {other:?}"),
+                ));
+            }
+        };
+        let tensor = tensor.to_device(&Device::Cpu)?;
+        views.push((name, Stored { tensor, dtype }));
+    }
+    let metadata = HashMap::from([(KEY.to_string(), note.to_string())]);
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|e| match e {
+        safetensors::SafeTensorError::IoError(source) => ModelError::File {
+            path: path.to_path_buf(),
+            source,
+        },
+        other => ModelError::format(path, other.to_string()),
+    })
+}
+
+/// Reads all tensors of a file; f16, bf16 and f64 become f32.
+pub(super) fn read(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, ModelError> {
+    let bytes = fs::read(path).map_err(ModelError::file(path))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| ModelError::format(path, format!("not a complete safetensors file: {e}")))?;
+    let mut tensors = HashMap::with_capacity(file.len());
+    for (name, view) in file.iter() {
+        let tensor = match view.dtype() {
+            Dtype::F32 => Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device)?,
+            Dtype::I64 => Tensor::from_raw_buffer(view.data(), DType::I64, view.shape(), device)?,
+            Dtype::F64 => Tensor::from_raw_buffer(view.data(), DType::F64, view.shape(), device)?
+                .to_dtype(DType::F32)?,
+            Dtype::F16 => Tensor::from_raw_buffer(view.data(), DType::F16, view.shape(), device)?
+                .to_dtype(DType::F32)?,
+            Dtype::BF16 => Tensor::from_raw_buffer(view.data(), DType::BF16, view.shape(), device)?
+                .to_dtype(DType::F32)?,
+            other => {
+                return Err(ModelError::format(
+                    path,
+                    format!("tensor {name}: expected a floating type or i64, found {other:?}"),
+                ));
+            }
+        };
+        tensors.insert(name.to_string(), tensor);
+    }
+    Ok(tensors)
+}
+
+/// The note that [`save`] left in a file; reads the header only.
+///
+/// # Errors
+/// - the file cannot be read or is not a safetensors file.
+pub fn metadata(path: &Path) -> Result<Option<String>, ModelError> {
+    use std::io::Read;
+    let mut file = fs::File::open(path).map_err(ModelError::file(path))?;
+    let mut length = [0_u8; 8];
+    file.read_exact(&mut length)
+        .map_err(ModelError::file(path))?;
+    let length = u64::from_le_bytes(length);
+    let size = file.metadata().map_err(ModelError::file(path))?.len();
+    if length > size {
+        return Err(ModelError::format(
+            path,
+            format!("expected a header of {length} bytes, found a file of {size}"),
+        ));
+    }
+    let mut header = Vec::new();
+    file.take(length)
+        .read_to_end(&mut header)
+        .map_err(ModelError::file(path))?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| ModelError::format(path, format!("not a safetensors file: {e}")))?;
+    Ok(metadata
+        .metadata()
+        .as_ref()
+        .and_then(|m| m.get(KEY).cloned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_keeps_bits_and_note() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let a = Tensor::new(
+            &[[1.0_f32, -0.0], [f32::MIN_POSITIVE, f32::NAN]],
+            &Device::Cpu,
+        )
+        .unwrap();
+        let b = Tensor::new(7_i64, &Device::Cpu).unwrap();
+        save(&path, [("a", a.clone()), ("b", b)], "note").unwrap();
+        let first = fs::read(&path).unwrap();
+        let read = read(&path, &Device::Cpu).unwrap();
+        let bits = |t: &Tensor| {
+            t.flatten_all()
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap()
+                .iter()
+                .map(|x| x.to_bits())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(bits(&read["a"]), bits(&a));
+        assert_eq!(read["b"].to_scalar::<i64>().unwrap(), 7);
+        assert_eq!(metadata(&path).unwrap().as_deref(), Some("note"));
+        save(
+            &path,
+            [("a", a), ("b", Tensor::new(7_i64, &Device::Cpu).unwrap())],
+            "note",
+        )
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        save(
+            &path,
+            [("a", Tensor::zeros(100, DType::F32, &Device::Cpu).unwrap())],
+            "",
+        )
+        .unwrap();
+        let whole = fs::read(&path).unwrap();
+        for cut in [0, 4, 20, whole.len() - 1] {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert!(read(&path, &Device::Cpu).is_err(), "{cut}");
+        }
+        fs::write(&path, [0xff; 64]).unwrap();
+        assert!(read(&path, &Device::Cpu).is_err());
+        assert!(metadata(&path).is_err());
+    }
+}

@@ -14,9 +14,15 @@
 //! ```
 
 mod canvas;
+mod clustermap;
+mod montage;
 mod palette;
 mod scatter;
+mod spectrum;
 
 pub use canvas::{Area, Drawing, Figure, save};
+pub use clustermap::{Bracket, Clustermap};
+pub use montage::{Montage, Tile};
 pub use palette::{OTHERS, class_color, diverging};
 pub use scatter::Scatter;
+pub use spectrum::SpectrumPanels;

@@ -8,7 +8,7 @@ pub struct Classification {
     /// Queries left out because no admissible neighbour anywhere has their class: no vote could be right (the only
     /// protein of a class, where a protein's own images are excluded).
     pub left_out: Vec<usize>,
-    classes: usize,
+    pub(crate) classes: usize,
 }
 
 impl Classification {

@@ -75,12 +75,50 @@ pub fn clustering_score(
     score_members(points, &classes, centre)
 }
 
+/// The score of some rows, which may repeat: one resample of a bootstrap.
+///
+/// # Errors
+/// - as [`clustering_score`]; rows that do not exist or have no class do not count.
+///
+/// # Example
+/// ```
+/// use cytoself_eval::{Centre, Labels, clustering_score_of_rows};
+/// let points = ndarray::array![[0.0], [2.0], [10.0], [14.0], [99.0]];
+/// let labels = Labels::new(["a", "a", "b", "b", "b"], &[]);
+/// let score = clustering_score_of_rows(points.view(), &labels, &[0, 1, 2, 3], Centre::Coordinatewise)?;
+/// // Centres 1 and 12, sizes 1 and 2.
+/// assert_eq!(score.robust, 5.5 / 1.5);
+/// # Ok::<(), cytoself_eval::EvalError>(())
+/// ```
+pub fn clustering_score_of_rows(
+    points: ArrayView2<'_, f64>,
+    labels: &Labels,
+    rows: &[usize],
+    centre: Centre,
+) -> Result<ClusteringScore, EvalError> {
+    let mut classes = vec![Vec::new(); labels.names().len()];
+    for &row in rows.iter().filter(|&&row| row < points.nrows()) {
+        if let Some(class) = labels.classes().get(row).copied().flatten() {
+            classes[class].push(row);
+        }
+    }
+    score_members(points, &classes, centre)
+}
+
 /// The score of classes given as rows; empty classes do not count.
-pub(crate) fn score_members(
+fn score_members(
     points: ArrayView2<'_, f64>,
     classes: &[Vec<usize>],
     centre: Centre,
 ) -> Result<ClusteringScore, EvalError> {
+    let present = classes.iter().filter(|rows| !rows.is_empty()).count();
+    if present < 2 {
+        return Err(EvalError::TooFew {
+            what: "classes for the clustering score",
+            needed: 2,
+            found: present,
+        });
+    }
     let (mut centres, mut sizes) = (Vec::new(), Vec::new());
     for rows in classes.iter().filter(|rows| !rows.is_empty()) {
         let own = points.select(Axis(0), rows);
@@ -124,7 +162,7 @@ pub(crate) fn score_members(
 }
 
 /// Rows of each class.
-pub(crate) fn members(labels: &Labels) -> Vec<Vec<usize>> {
+fn members(labels: &Labels) -> Vec<Vec<usize>> {
     let mut members = vec![Vec::new(); labels.names().len()];
     let (rows, classes) = labels.labelled();
     rows.into_iter()
@@ -133,7 +171,7 @@ pub(crate) fn members(labels: &Labels) -> Vec<Vec<usize>> {
     members
 }
 
-pub(crate) fn check_points(points: ArrayView2<'_, f64>, labels: &Labels) -> Result<(), EvalError> {
+fn check_points(points: ArrayView2<'_, f64>, labels: &Labels) -> Result<(), EvalError> {
     if points.nrows() != labels.len() {
         let what = "labels, one per point";
         return Err(EvalError::Shape {
@@ -167,7 +205,7 @@ fn norm(x: Array1<f64>) -> f64 {
 }
 
 /// Median; the mean of the middle two for an even number, 0 for none.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     if values.is_empty() {
         return 0.0;
     }

@@ -54,6 +54,14 @@ pub enum EvalError {
         /// What makes it undefined.
         why: &'static str,
     },
+    /// A model could not be fitted.
+    #[error("{what} could not be fitted: {why}")]
+    Fit {
+        /// Which model.
+        what: &'static str,
+        /// What the solver said.
+        why: String,
+    },
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

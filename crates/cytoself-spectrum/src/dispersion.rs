@@ -1,7 +1,7 @@
 use ndarray::{Array1, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use crate::{SpectrumError, pearson};
+use crate::{SpectrumError, code_histograms, pearson};
 
 /// How much the single cells of a protein differ from one another.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,31 +18,32 @@ pub struct Dispersion {
 /// Within-protein spread of single-cell code histograms.
 ///
 /// # Shapes
-/// `histograms: [crops, codes]` counts per crop; `group[i] < groups` is the protein of row `i`. Returns one entry per
-/// group.
+/// `indices: [crops, positions]` codes below `codes`; `group[i] < groups` is the protein of row `i`. Returns one entry
+/// per group.
 ///
 /// # Errors
-/// - `group` and `histograms` differ in length, or a group is out of range.
+/// - `group` and `indices` differ in length, or a group or code is out of range.
 ///
 /// # Example
 /// ```
-/// let histograms = ndarray::array![[4u32, 0, 0], [4, 0, 0], [0, 1, 3]];
-/// let spread = cytoself_spectrum::dispersion(histograms.view(), &[0, 0, 1], 2)?;
+/// let indices = ndarray::array![[0u16, 0, 0], [0, 0, 0], [1, 2, 2]];
+/// let spread = cytoself_spectrum::dispersion(indices.view(), 3, &[0, 0, 1], 2)?;
 /// assert_eq!(spread[0].coherence, Some(1.0));
 /// assert_eq!(spread[0].perplexity, 1.0);
 /// assert_eq!(spread[1].coherence, None);
 /// # Ok::<(), cytoself_spectrum::SpectrumError>(())
 /// ```
 pub fn dispersion(
-    histograms: ArrayView2<'_, u32>,
+    indices: ArrayView2<'_, u16>,
+    codes: usize,
     group: &[usize],
     groups: usize,
 ) -> Result<Vec<Dispersion>, SpectrumError> {
-    if group.len() != histograms.nrows() {
-        let what = "one group per histogram";
+    if group.len() != indices.nrows() {
+        let what = "one group per row of indices";
         return Err(SpectrumError::Shape {
             what,
-            expected: histograms.nrows(),
+            expected: indices.nrows(),
             found: group.len(),
         });
     }
@@ -52,27 +53,27 @@ pub fn dispersion(
             .ok_or(SpectrumError::GroupOutOfRange { row, found, groups })?
             .push(row);
     }
-    Ok(rows
-        .par_iter()
-        .map(|rows| spread(histograms, rows))
-        .collect())
+    // One protein at a time, so that only its histograms are in memory.
+    rows.iter()
+        .map(|rows| spread(indices.select(Axis(0), rows).view(), codes))
+        .collect()
 }
 
-fn spread(histograms: ArrayView2<'_, u32>, rows: &[usize]) -> Dispersion {
-    let own = histograms.select(Axis(0), rows).mapv(f64::from);
+fn spread(indices: ArrayView2<'_, u16>, codes: usize) -> Result<Dispersion, SpectrumError> {
+    let own = code_histograms(indices, codes)?.mapv(f64::from);
     let sum = own.sum_axis(Axis(0));
-    let correlations: Vec<f64> = own
-        .outer_iter()
-        // The sum of the others has the shape of their mean, and Pearson sees only the shape.
-        .filter_map(|crop| pearson(crop, (&sum - &crop).view()))
+    // The sum of the others has the shape of their mean, and Pearson sees only the shape.
+    let coherence = |crop| pearson(own.row(crop), (&sum - &own.row(crop)).view());
+    let found: Vec<f64> = (0..own.nrows())
+        .into_par_iter()
+        .filter_map(coherence)
         .collect();
-    let coherence = (!correlations.is_empty())
-        .then(|| correlations.iter().sum::<f64>() / correlations.len() as f64);
-    Dispersion {
-        crops: rows.len(),
+    let coherence = (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64);
+    Ok(Dispersion {
+        crops: own.nrows(),
         coherence,
         perplexity: perplexity(&sum),
-    }
+    })
 }
 
 fn perplexity(counts: &Array1<f64>) -> f64 {
@@ -92,14 +93,10 @@ mod tests {
 
     #[test]
     fn different_cells_are_less_coherent() {
-        let spread = dispersion(
-            array![[3u32, 1, 0], [0, 1, 3], [3, 1, 0], [3, 1, 0]].view(),
-            &[0, 0, 1, 1],
-            2,
-        )
-        .unwrap();
+        let indices = array![[0u16, 0, 0, 1], [1, 2, 2, 2], [0, 0, 0, 1], [0, 0, 1, 0]];
+        let spread = dispersion(indices.view(), 3, &[0, 0, 1, 1], 2).unwrap();
         assert!(spread[0].coherence.unwrap() < 0.0);
         assert!((spread[1].coherence.unwrap() - 1.0).abs() < 1e-12);
-        assert!(dispersion(array![[1u32]].view(), &[1], 1).is_err());
+        assert!(dispersion(array![[1u16]].view(), 1, &[0], 1).is_err());
     }
 }

@@ -16,7 +16,7 @@
 //! | all of these at once | [`Biclustering`] |
 //! | spectra, consensus of families, correlation of one protein with every family | [`FeatureSpectra`] |
 //! | spread of single cells within a protein | [`dispersion`] |
-//! | representative crops of a feature cluster | [`representatives`] |
+//! | representative crops of a feature cluster | [`cluster_shares`], [`representatives`] |
 //!
 //! Use this crate directly when the arrays are at hand; the binaries `spectrum` and `biclust` join it with the stores
 //! of `cytoself-io`. It opens no file and prints nothing.
@@ -49,5 +49,5 @@ pub use error::SpectrumError;
 pub use histogram::{HistogramAccumulator, code_histograms};
 pub use linkage::{Linkage, Merge, Method, linkage};
 pub use optimal_order::optimal_leaf_order;
-pub use representative::representatives;
+pub use representative::{cluster_shares, representatives};
 pub use spectra::{FamilyCorrelation, FeatureSpectra};

@@ -1,0 +1,124 @@
+use ndarray::ArrayView2;
+use plotters::prelude::*;
+
+use super::{Area, Drawing, Figure};
+
+const TILE: u32 = 120;
+const NAMES: u32 = 150;
+const HEAD: u32 = 44;
+const CAPTION: u32 = 20;
+
+/// A picture of one crop and the line below it.
+pub struct Tile<'a> {
+    /// Grey values; each tile is stretched from its own smallest to its largest.
+    pub image: ArrayView2<'a, f32>,
+    /// The line below.
+    pub caption: String,
+}
+
+/// Rows of crops, each row with a name: representative images per cluster or class.
+pub struct Montage<'a> {
+    rows: Vec<(String, Vec<Tile<'a>>)>,
+    title: String,
+}
+
+impl<'a> Montage<'a> {
+    /// One name and its tiles per row.
+    #[must_use]
+    pub fn new(title: impl Into<String>, rows: Vec<(String, Vec<Tile<'a>>)>) -> Self {
+        Self {
+            rows,
+            title: title.into(),
+        }
+    }
+
+    fn draw_tile<B: DrawingBackend>(tile: &Tile<'_>, area: &Area<'_, B>) -> Drawing<B> {
+        let finite = tile.image.iter().copied().filter(|v| v.is_finite());
+        let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| {
+            (l.min(v), h.max(v))
+        });
+        let side = TILE as usize - 6;
+        let (h, w) = tile.image.dim();
+        let grey = |y: usize, x: usize| {
+            let value = tile.image[[y * h / side, x * w / side]];
+            if high > low {
+                ((value - low) / (high - low) * 255.0).round() as u8
+            } else {
+                0
+            }
+        };
+        for y in 0..side {
+            let mut x = 0;
+            while x < side && h > 0 && w > 0 {
+                let value = grey(y, x);
+                let end = (x..side).find(|&at| grey(y, at) != value).unwrap_or(side);
+                let corners = [(x as i32, y as i32), (end as i32, y as i32 + 1)];
+                area.draw(&Rectangle::new(
+                    corners,
+                    RGBColor(value, value, value).filled(),
+                ))?;
+                x = end;
+            }
+        }
+        area.draw(&Text::new(
+            tile.caption.clone(),
+            (0, TILE as i32 - 4),
+            ("sans-serif", 13),
+        ))
+    }
+}
+
+impl Figure for Montage<'_> {
+    fn size(&self) -> (u32, u32) {
+        let longest = self.rows.iter().map(|r| r.1.len()).max().unwrap_or(0) as u32;
+        (
+            NAMES + TILE * longest.max(1) + 10,
+            HEAD + (TILE + CAPTION) * self.rows.len().max(1) as u32,
+        )
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawing<B> {
+        let (head, body) = area.split_vertically(HEAD);
+        head.draw(&Text::new(self.title.clone(), (8, 12), ("sans-serif", 22)))?;
+        let mut rest = body;
+        for (name, tiles) in &self.rows {
+            let (row, below) = rest.split_vertically(TILE + CAPTION);
+            row.draw(&Text::new(
+                name.clone(),
+                (8, TILE as i32 / 2),
+                ("sans-serif", 17),
+            ))?;
+            let mut right = row.split_horizontally(NAMES).1;
+            for tile in tiles {
+                let (left, more) = right.split_horizontally(TILE);
+                Self::draw_tile(tile, &left)?;
+                right = more;
+            }
+            rest = below;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::save;
+
+    #[test]
+    fn tiles_of_any_shape() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = ndarray::Array2::from_shape_fn((7, 9), |(y, x)| (y * x) as f32);
+        let flat = ndarray::Array2::<f32>::zeros((4, 4));
+        let tile = |image| Tile {
+            image,
+            caption: "a".into(),
+        };
+        let rows = vec![
+            ("i".to_string(), vec![tile(image.view()), tile(flat.view())]),
+            ("ii".to_string(), vec![]),
+        ];
+        save(&Montage::new("codes", rows), &dir.path().join("m.png")).unwrap();
+        save(&Montage::new("none", vec![]), &dir.path().join("n.svg")).unwrap();
+    }
+}

@@ -29,7 +29,7 @@ pub use read::{read, read_f32, read_f64, read_i64, read_u16};
 pub use text::read_text;
 pub use write::{NpyWriter, write};
 
-pub(crate) use element::number_text;
+pub(crate) use element::{half_to_f32, number_text};
 pub(crate) use text::utf32;
 
 #[cfg(test)]

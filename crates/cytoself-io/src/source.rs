@@ -1,9 +1,9 @@
 //! Crops from any layout behind one trait.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::{CropTable, ImageDataFolder, IoError, ProteinFolder};
+use crate::{CropStore, CropTable, ImageDataFolder, IoError, ProteinFolder};
 
 /// Crops with random access: the rows of a table and their pixels.
 pub trait CropSource: Send + Sync {
@@ -27,6 +27,12 @@ pub trait CropSource: Send + Sync {
     /// - the crop cannot be read.
     fn read_into(&self, rows: &[usize], channels: &[usize], out: &mut [f32])
     -> Result<(), IoError>;
+
+    /// The file that a crop's channel is in, and the row in that file; a source that is no file has none.
+    fn place(&self, row: usize, channel: usize) -> (PathBuf, usize) {
+        let _ = channel;
+        (PathBuf::from("crops"), row)
+    }
 
     /// Number of crops.
     fn len(&self) -> usize {
@@ -88,6 +94,9 @@ pub fn open_crops(path: &Path) -> Result<Box<dyn CropSource>, IoError> {
                 .to_string_lossy()
                 .into_owned(),
         );
+    }
+    if names.iter().any(|n| n == "zarr.json") {
+        return Ok(Box::new(CropStore::open(path)?));
     }
     let has = |test: &dyn Fn(&str) -> bool| names.iter().any(|n| test(n));
     if has(&|n| n.starts_with("Image_data") && n.ends_with(".npy")) {

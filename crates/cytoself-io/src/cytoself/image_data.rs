@@ -137,4 +137,10 @@ impl CropSource for ImageDataFolder {
         }
         Ok(())
     }
+
+    fn place(&self, row: usize, channel: usize) -> (PathBuf, usize) {
+        let (first, planes) =
+            &self.files[self.files.partition_point(|(first, _)| *first <= row) - 1];
+        (planes[channel].path().to_path_buf(), row - first)
+    }
 }

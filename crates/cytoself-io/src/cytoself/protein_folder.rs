@@ -130,6 +130,14 @@ impl CropSource for ProteinFolder {
         }
         Ok(())
     }
+
+    fn place(&self, row: usize, channel: usize) -> (PathBuf, usize) {
+        let protein = &self.proteins[self.proteins.partition_point(|p| p.first_row <= row) - 1];
+        (
+            protein.planes[channel].path().to_path_buf(),
+            row - protein.first_row,
+        )
+    }
 }
 
 type Files = BTreeMap<String, BTreeMap<String, PathBuf>>;

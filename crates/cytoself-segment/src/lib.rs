@@ -4,8 +4,10 @@
 //! distance map, or crops around them; nothing here opens a file. It is also the first stage of cytoself: fields in,
 //! crops with provenance out.
 //!
+//! - [`segment`] finds nuclei without being told anything; it chooses between two methods.
 //! - [`OpenCellParams`] is the published chain: Li threshold, outlines from the Laplacian of Gaussian, gaps cut out,
 //!   compact watershed. Every step of it is a public function of this crate.
+//! - [`LocalParams`] is for uneven light and nuclei of very different brightness.
 //! - [`estimate_diameter`] guesses the size of nuclei, which sets the scale of the chain.
 //! - [`signed_distance`] is the third channel that cytoself reads.
 //! - [`crop_windows`], [`project`] and [`IntensityRange`] make normalised crops out of z-stacks.
@@ -41,13 +43,16 @@ mod distance;
 mod error;
 mod filter;
 mod label;
+mod local;
 mod mask;
+mod method;
 mod normalize;
 mod opencell;
 mod peaks;
 mod project;
 mod quality;
 mod stack;
+mod steps;
 mod threshold;
 mod watershed;
 
@@ -62,10 +67,12 @@ pub use label::{
     BoundingBox, Components, Connectivity, Region, import_labels, keep_labels, label_components,
     regions, relabel, remove_edge_labels, touching_edge,
 };
+pub use local::{Local, LocalParams, local_foreground, split_by_blobs};
 pub use mask::{close_disk, dilate_disk, erode_cross, erode_disk, fill_holes, fill_small_holes};
+pub use method::{Method, SegmentParams, Segmentation, plausibility, segment};
 pub use normalize::{IntensityRange, Normalization};
 pub use opencell::{
-    OpenCell, OpenCellParams, OpenCellSteps, background_mask, clean_mask, refine_mask, split_nuclei,
+    OpenCell, OpenCellParams, background_mask, clean_mask, refine_mask, split_nuclei,
 };
 pub use peaks::{Peak, find_peaks, seed_image};
 pub use project::{ProjectionOrder, downsample_mean, project, project_max};
@@ -74,5 +81,6 @@ pub use quality::{
     classify_field, outlier_scores, saturation_level, solidity,
 };
 pub use stack::{nuclei_in_3d, signed_distance_3d, slices_around};
+pub use steps::SegmentationSteps;
 pub use threshold::{li_threshold, percentile};
 pub use watershed::{WatershedParams, watershed};

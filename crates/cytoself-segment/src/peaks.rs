@@ -1,6 +1,6 @@
 //! Local maxima of a real-valued image.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 
 /// A local maximum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,31 +42,79 @@ pub fn find_peaks(
         image.nrows().min(labels.nrows()),
         image.ncols().min(labels.ncols()),
     );
-    let floor = image.iter().copied().fold(f64::INFINITY, f64::min);
-    let highest_within = |row: usize, column: usize, value: f64, reach: usize| {
-        let (rows, columns) = (window(row, reach, h), window(column, reach, w));
-        rows.into_iter().all(|y| {
-            columns
-                .clone()
-                .all(|x| labels[[y, x]] != labels[[row, column]] || image[[y, x]] <= value)
-        })
-    };
+    let (image, labels) = (
+        image.slice_move(s![..h, ..w]),
+        labels.slice_move(s![..h, ..w]),
+    );
+    let floor = image.fold(f64::INFINITY, |low, &v| if v < low { v } else { low });
     let mut peaks = Vec::new();
     for row in 0..h {
-        for column in 0..w {
-            let value = image[[row, column]];
-            // The 3 x 3 square refuses nearly every pixel before the large one is looked at.
-            if labels[[row, column]] > 0
-                && value > floor
-                && highest_within(row, column, value, min_distance.min(1))
-                && highest_within(row, column, value, min_distance)
-            {
+        candidates(image, labels, row, min_distance, |column, value| {
+            if value > floor && is_highest(image, labels, [row, column], min_distance) {
                 peaks.push(Peak { row, column, value });
             }
-        }
+        });
     }
     peaks.sort_by(|a, b| b.value.total_cmp(&a.value));
     spaced(&peaks, labels, min_distance)
+}
+
+/// Calls `found` for the labelled pixels of a row that none of their eight neighbours of the same label exceeds: few
+/// enough for a look at their whole neighbourhood.
+fn candidates(
+    image: ArrayView2<'_, f64>,
+    labels: ArrayView2<'_, u32>,
+    row: usize,
+    min_distance: usize,
+    mut found: impl FnMut(usize, f64),
+) {
+    let (h, w) = image.dim();
+    let reach = min_distance.min(1);
+    let rows = [row.saturating_sub(reach), row, (row + reach).min(h - 1)]
+        .map(|y| (image.row(y), labels.row(y)));
+    let rows = rows
+        .each_ref()
+        .map(|(values, labels)| (values.as_slice(), labels.as_slice()));
+    let [
+        (Some(above), Some(labels_above)),
+        (Some(here), Some(labels_here)),
+        (Some(below), Some(labels_below)),
+    ] = rows
+    else {
+        return (0..w)
+            .filter(|&x| labels[[row, x]] > 0)
+            .for_each(|x| found(x, image[[row, x]]));
+    };
+    for x in (0..w).filter(|&x| labels_here[x] > 0) {
+        let (value, label) = (here[x], labels_here[x]);
+        let lower =
+            |values: &[f64], labels: &[u32], x: usize| values[x] <= value || labels[x] != label;
+        let near = [x.saturating_sub(reach), x, (x + reach).min(w - 1)];
+        if near.iter().all(|&u| {
+            lower(here, labels_here, u)
+                && lower(above, labels_above, u)
+                && lower(below, labels_below, u)
+        }) {
+            found(x, value);
+        }
+    }
+}
+
+/// Whether no pixel of the same label in the square around a pixel is higher.
+fn is_highest(
+    image: ArrayView2<'_, f64>,
+    labels: ArrayView2<'_, u32>,
+    at: [usize; 2],
+    reach: usize,
+) -> bool {
+    let (h, w) = image.dim();
+    let square = s![window(at[0], reach, h), window(at[1], reach, w)];
+    let (value, label) = (image[at], labels[at]);
+    image
+        .slice(square)
+        .iter()
+        .zip(labels.slice(square))
+        .all(|(&v, &l)| v <= value || l != label)
 }
 
 /// Peaks as a label image: the `i`-th peak is `i + 1`, in row order; peaks that share a side are one seed.

@@ -1,6 +1,6 @@
 //! The inner loop of a symmetric filter, compiled for AVX2 and for the baseline of the target.
 
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 
 /// Writes `out[i] = weights[0] * centre[i] + sum_k weights[k] * (pairs[k - 1].0[i] + pairs[k - 1].1[i])`.
 ///

@@ -58,7 +58,14 @@ pub fn keep_labels(labels: ArrayView2<'_, u32>, keep: impl Fn(u32) -> bool) -> A
 /// ```
 #[must_use]
 pub fn relabel(labels: ArrayView2<'_, u32>) -> (Array2<u32>, usize) {
-    let mut present: Vec<u32> = labels.iter().copied().filter(|&l| l > 0).collect();
+    let mut present: Vec<u32> = Vec::new();
+    let mut last = 0;
+    for &label in labels {
+        if label != last && label > 0 {
+            present.push(label);
+        }
+        last = label;
+    }
     present.sort_unstable();
     present.dedup();
     let mut previous = (0, 0);

@@ -1,54 +1,45 @@
-//! Values sorted into equal bins, so that ranks and partial sums need one bin instead of all values.
+//! Counts of values in equal bins, so that a rank or a partial sum needs a closer look at one bin only.
 
 const BINS: usize = 4096;
 
-/// Values grouped by bin; the bins are in ascending order, the values inside one are not.
-pub(super) struct Binned {
+/// How many values fall into each of the equal bins between the lowest and the highest.
+pub(super) struct Histogram<'a> {
+    values: &'a [f64],
+    /// Bin of every value.
+    bins: Vec<u16>,
     low: f64,
     per_unit: f64,
-    /// Start of each bin in `values`, with one more entry at the end.
+    /// Number of values below each bin, with one more entry at the end.
     starts: Vec<usize>,
-    values: Vec<f64>,
 }
 
-impl Binned {
-    /// Groups finite values; `None` when there are none or all are equal.
-    pub(super) fn new(source: &[f64]) -> Option<Self> {
-        let (low, high) = range(source);
-        // `None` for empty input, whose range is turned inside out, as for equal values.
+impl<'a> Histogram<'a> {
+    /// Counts finite values; `None` when there are none or all are equal.
+    pub(super) fn new(values: &'a [f64]) -> Option<Self> {
+        let (low, high) = range(values);
+        // An empty slice has its range turned inside out.
         if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
             return None;
         }
         let per_unit = BINS as f64 / (high - low);
+        let bins: Vec<u16> = values
+            .iter()
+            .map(|&v| bin(v, low, per_unit) as u16)
+            .collect();
         let mut starts = vec![0_usize; BINS + 1];
-        for &v in source {
-            starts[bin(v, low, per_unit) + 1] += 1;
+        for &i in &bins {
+            starts[usize::from(i) + 1] += 1;
         }
         for i in 0..BINS {
             starts[i + 1] += starts[i];
         }
-        let mut next = starts.clone();
-        let mut values = vec![0.0; source.len()];
-        for &v in source {
-            let slot = &mut next[bin(v, low, per_unit)];
-            values[*slot] = v;
-            *slot += 1;
-        }
         Some(Self {
+            values,
+            bins,
             low,
             per_unit,
             starts,
-            values,
         })
-    }
-
-    /// Bin of a value inside the range.
-    pub(super) fn bin_of(&self, value: f64) -> usize {
-        bin(value, self.low, self.per_unit)
-    }
-
-    pub(super) fn bins(&self) -> usize {
-        BINS
     }
 
     /// The smallest value.
@@ -56,20 +47,46 @@ impl Binned {
         self.low
     }
 
-    /// Values below bin `i`.
+    /// Bin of a value inside the range.
+    pub(super) fn bin_of(&self, value: f64) -> usize {
+        bin(value, self.low, self.per_unit)
+    }
+
+    /// Number of values below bin `i`.
     pub(super) fn start(&self, i: usize) -> usize {
         self.starts[i]
     }
 
-    pub(super) fn values(&self, i: usize) -> &[f64] {
-        &self.values[self.starts[i]..self.starts[i + 1]]
+    /// The values of bin `i`, in their order in the image.
+    pub(super) fn values(&self, i: usize) -> Vec<f64> {
+        let mut out = Vec::with_capacity(self.starts[i + 1] - self.starts[i]);
+        let members = self
+            .bins
+            .iter()
+            .zip(self.values)
+            .filter(|(b, _)| usize::from(**b) == i);
+        out.extend(members.map(|(_, v)| v));
+        out
+    }
+
+    /// Sum of the values, less the smallest, below each bin; with one more entry at the end.
+    pub(super) fn sums(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; BINS + 1];
+        for (&i, &v) in self.bins.iter().zip(self.values) {
+            sums[usize::from(i) + 1] += v - self.low;
+        }
+        for i in 0..BINS {
+            sums[i + 1] += sums[i];
+        }
+        sums
     }
 
     /// The value of ascending rank `rank`.
     pub(super) fn ranked(&self, rank: usize) -> f64 {
         let i = self.starts.partition_point(|&s| s <= rank) - 1;
-        let mut bin = self.values(i).to_vec();
-        *bin.select_nth_unstable_by(rank - self.starts[i], f64::total_cmp)
+        let mut values = self.values(i);
+        *values
+            .select_nth_unstable_by(rank - self.starts[i], f64::total_cmp)
             .1
     }
 }
@@ -80,7 +97,10 @@ fn bin(value: f64, low: f64, per_unit: f64) -> usize {
 
 fn range(values: &[f64]) -> (f64, f64) {
     let start = (f64::INFINITY, f64::NEG_INFINITY);
-    values
-        .iter()
-        .fold(start, |(low, high), &v| (low.min(v), high.max(v)))
+    values.iter().fold(start, |(low, high), &v| {
+        (
+            if v < low { v } else { low },
+            if v > high { v } else { high },
+        )
+    })
 }

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-use super::histogram::Binned;
+use super::histogram::Histogram;
 
 const MAX_STEPS: usize = 10_000;
 
@@ -31,62 +31,56 @@ const MAX_STEPS: usize = 10_000;
 pub fn li_threshold(image: ArrayView2<'_, f64>) -> f64 {
     let image = image.as_standard_layout();
     let values = image.as_slice().unwrap_or_default();
-    let Some(binned) = Binned::new(values) else {
+    let Some(histogram) = Histogram::new(values) else {
         return values.first().copied().unwrap_or(0.0);
     };
-    let sums = Sums::new(&binned);
-    let mut threshold = sums.total / values.len() as f64;
-    let mut split = usize::MAX;
-    for _ in 0..MAX_STEPS {
-        let (count, sum) = sums.up_to(&binned, threshold);
-        if count == split {
-            break;
-        }
-        split = count;
-        let back = sum / count as f64;
-        let fore = (sums.total - sum) / (values.len() - count) as f64;
-        // The logarithm of zero ends the iteration: the background holds only the smallest value.
-        if count == 0 || count == values.len() || back <= 0.0 {
-            break;
-        }
-        threshold = (back - fore) / (back.ln() - fore.ln());
-    }
-    threshold + binned.low()
+    let classes = Classes {
+        sums: histogram.sums(),
+        total: values.len(),
+        histogram,
+    };
+    classes.threshold() + classes.histogram.low()
 }
 
-/// Sums of the values above the minimum, bin by bin.
-struct Sums {
-    /// Sum of all values in the bins before each bin.
-    before: Vec<f64>,
-    total: f64,
+/// The two classes that a threshold makes; values are relative to the smallest.
+struct Classes<'a> {
+    histogram: Histogram<'a>,
+    sums: Vec<f64>,
+    total: usize,
 }
 
-impl Sums {
-    fn new(binned: &Binned) -> Self {
-        let mut before = Vec::with_capacity(binned.bins());
-        let mut total = 0.0;
-        for i in 0..binned.bins() {
-            before.push(total);
-            total += binned
-                .values(i)
-                .iter()
-                .map(|v| v - binned.low())
-                .sum::<f64>();
-        }
-        Self { before, total }
+impl Classes<'_> {
+    fn sum(&self) -> f64 {
+        self.sums[self.sums.len() - 1]
     }
 
-    /// Number and sum of the values that are not above `threshold` (both relative to the minimum).
-    fn up_to(&self, binned: &Binned, threshold: f64) -> (usize, f64) {
-        let i = binned.bin_of(threshold + binned.low());
-        let below = binned
-            .values(i)
-            .iter()
-            .map(|v| v - binned.low())
-            .filter(|&v| v <= threshold);
-        below.fold((binned.start(i), self.before[i]), |(n, sum), v| {
-            (n + 1, sum + v)
-        })
+    /// Moves the threshold to the logarithmic mean of the class means until the classes stay.
+    fn threshold(&self) -> f64 {
+        let total = self.total as f64;
+        let mut threshold = self.sum() / total;
+        let mut last = f64::NAN;
+        for _ in 0..MAX_STEPS {
+            let (count, sum) = self.up_to(threshold);
+            let back = sum / count;
+            // The logarithm of zero ends the iteration: the background holds only the smallest value.
+            if count == last || count == 0.0 || count == total || back <= 0.0 {
+                break;
+            }
+            last = count;
+            let fore = (self.sum() - sum) / (total - count);
+            threshold = (back - fore) / (back.ln() - fore.ln());
+        }
+        threshold
+    }
+
+    /// Number and sum of the values that are not above a threshold.
+    fn up_to(&self, threshold: f64) -> (f64, f64) {
+        let low = self.histogram.low();
+        let i = self.histogram.bin_of(threshold + low);
+        let values = self.histogram.values(i);
+        let below = values.iter().map(|v| v - low).filter(|&v| v <= threshold);
+        let start = (self.histogram.start(i) as f64, self.sums[i]);
+        below.fold(start, |(count, sum), v| (count + 1.0, sum + v))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-use super::histogram::Binned;
+use super::histogram::Histogram;
 
 /// The `percent`-th percentile of an image, linearly interpolated between ranks as by NumPy's default.
 ///
@@ -22,13 +22,13 @@ use super::histogram::Binned;
 pub fn percentile(image: ArrayView2<'_, f64>, percent: f64) -> f64 {
     let image = image.as_standard_layout();
     let values = image.as_slice().unwrap_or_default();
-    let Some(binned) = Binned::new(values) else {
+    let Some(histogram) = Histogram::new(values) else {
         return values.first().copied().unwrap_or(0.0);
     };
     let position = percent.clamp(0.0, 100.0) / 100.0 * (values.len() - 1) as f64;
     let rank = position.floor() as usize;
-    let low = binned.ranked(rank);
-    let high = binned.ranked((rank + 1).min(values.len() - 1));
+    let low = histogram.ranked(rank);
+    let high = histogram.ranked((rank + 1).min(values.len() - 1));
     low + (high - low) * (position - rank as f64)
 }
 

@@ -7,7 +7,7 @@
 //!
 //! # Features
 //! - `candle`: the quantiser as a candle operation with gradients.
-//! - `cuda`: the search on an NVIDIA GPU; builds and starts where there is none.
+//! - `cuda`: brings in cudarc for the search on an NVIDIA GPU, which is not written yet.
 
 #[cfg(feature = "candle")]
 pub mod candle;

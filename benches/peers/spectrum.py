@@ -1,4 +1,4 @@
-"""SciPy's side of docs/benchmarks/spectrum.md. Run: python spectrum.py FOLDER (numpy, scipy).
+"""SciPy's side of docs/benchmarks/spectrum.md. Run: python spectrum.py FOLDER [--optimal] (numpy, scipy).
 
 Writes histograms `h.f64` (1311 x 2048) on the first run; times SciPy on them, and compares with our results `c.f64 z.f64 o.f64 k.f64`
 if they are there.
@@ -49,5 +49,6 @@ z = np.fromfile(folder / "z.f64").reshape(-1, 4)
 print("heights: largest difference", np.abs(z[:, 2] - tree[:, 2]).max(), "same merges", int((z[:, :2] == tree[:, :2]).all(1).sum()), "of", len(z))
 print("same leaf order", bool((np.fromfile(folder / "o.f64") == leaves_list(tree)).all()))
 print("same clusters", bool((np.fromfile(folder / "k.f64") == fcluster(tree, 11, "maxclust")).all()))
-optimal = leaves_list(timed("optimal_leaf_ordering", lambda: optimal_leaf_ordering(tree, distances)))
-print("scipy length optimal", sum(np.linalg.norm(ours[i] - ours[j]) for i, j in zip(optimal, optimal[1:])))
+if "--optimal" in sys.argv:  # a minute and a half of one core
+    optimal = leaves_list(timed("optimal_leaf_ordering", lambda: optimal_leaf_ordering(tree, distances)))
+    print("scipy length optimal", sum(np.linalg.norm(ours[i] - ours[j]) for i, j in zip(optimal, optimal[1:])))

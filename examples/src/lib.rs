@@ -4,9 +4,12 @@
 //! [`cli::run`] and one library call per stage.
 
 pub mod cli;
+pub mod evaluation;
+pub mod interpretation;
 pub mod output;
 pub mod plot;
 pub mod progress;
+pub mod spectra;
 pub mod simulate;
 
 /// The allocator of every binary: pages of large tensors are reused instead of being faulted in again at each step.

@@ -8,7 +8,6 @@
 //! | can a straight line tell the classes apart? | [`linear_probe`] |
 //! | which clusters are there, and do they agree with annotations? | [`leiden`], [`Agreement`] |
 //! | are fellows (subunits of a complex) found by similarity? | [`average_precision`], [`PairRecovery`] |
-//! | which complexes are fit for that? | [`choose_complexes`] |
 //! | does the test know the training? | [`Leakage`] |
 //! | can the plate be taken out? | [`correct_batches`] |
 //! | does a map keep neighbourhoods? | [`trustworthiness`] |
@@ -31,7 +30,6 @@ mod batch;
 mod bootstrap;
 mod classification;
 mod cluster_score;
-mod complexes;
 mod confusion;
 mod distance;
 mod error;
@@ -55,7 +53,6 @@ pub use batch::{BatchCorrection, correct_batches};
 pub use bootstrap::{BootstrapParams, Interval, bootstrap};
 pub use classification::{Classification, classify};
 pub use cluster_score::{Centre, ClusteringScore, clustering_score, clustering_score_of_rows};
-pub use complexes::{ChosenComplexes, choose_complexes};
 pub use confusion::{ClassScores, Confusion};
 pub use distance::Coordinate;
 pub use error::EvalError;

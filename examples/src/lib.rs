@@ -6,11 +6,12 @@
 pub mod cli;
 pub mod evaluation;
 pub mod interpretation;
+pub mod model;
 pub mod output;
 pub mod plot;
 pub mod progress;
-pub mod spectra;
 pub mod simulate;
+pub mod spectra;
 
 /// The allocator of every binary: pages of large tensors are reused instead of being faulted in again at each step.
 #[global_allocator]

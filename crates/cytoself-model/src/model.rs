@@ -228,7 +228,7 @@ impl Model {
     pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Forward, ModelError> {
         let levels = self.embed_both(images, pass)?;
         let [r1, r2] = [levels[0].representation(), levels[1].representation()];
-        let logits = [self.identify(r1, 0, pass)?, self.identify(r2, 1, pass)?];
+        let logits = [self.logits(r1, 0, pass)?, self.logits(r2, 1, pass)?];
         let inner = match &self.decoders[1] {
             Some(decoder) => Some(decoder.forward(r2, pass)?),
             None => None,
@@ -243,6 +243,32 @@ impl Model {
             inner,
             reconstruction,
         })
+    }
+
+    /// Probabilities `[n, classes]` that the head of `level` (1 or 2) gives the proteins.
+    ///
+    /// # Errors
+    /// - the level is neither 1 nor 2, or has no trained head;
+    /// - the images do not have the network's shape.
+    pub fn identify(
+        &self,
+        images: &Tensor,
+        level: usize,
+        pass: &Pass,
+    ) -> Result<Tensor, ModelError> {
+        let index = check_level(level)?;
+        let found = self.embed(images, level, pass)?;
+        match self.logits(found.representation(), index, pass)? {
+            Some(logits) => Ok(candle_nn::ops::softmax(&logits, 1)?),
+            None => {
+                let field = format!("model.levels[{index}].head.activity");
+                Err(ModelError::config(
+                    field,
+                    "train",
+                    "a network without this head",
+                ))
+            }
+        }
     }
 
     /// The image that decoder 1 makes of representations, original or changed.
@@ -278,7 +304,7 @@ impl Model {
         }
     }
 
-    fn identify(
+    fn logits(
         &self,
         representation: &Tensor,
         index: usize,

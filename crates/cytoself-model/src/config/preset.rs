@@ -311,7 +311,7 @@ fn small() -> ModelConfig {
                 },
                 quantizer: torch_quantizer(256, 16, 1),
                 head: head.clone(),
-                decoder: decoder(32, 8),
+                decoder: decoder(16, 8),
             },
             LevelConfig {
                 encoder: EncoderConfig {

@@ -53,6 +53,12 @@ impl OutputName {
         self.kind
     }
 
+    /// Another representation of the same level.
+    #[must_use]
+    pub fn with_kind(self, kind: OutputKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Of which level, 1 or 2.
     #[must_use]
     pub fn level(self) -> usize {

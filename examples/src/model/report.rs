@@ -1,0 +1,96 @@
+//! What a training tells a terminal.
+
+use std::ops::ControlFlow;
+
+use cytoself_model::{EpochReport, Metrics, TrainingObserver};
+
+use crate::cli::Common;
+use crate::progress::{Progress, interrupted};
+
+/// A progress line per epoch, a printed line when it is done.
+pub(super) struct Reporter<'a> {
+    common: &'a Common,
+    epochs: usize,
+    progress: Option<(u64, Progress)>,
+}
+
+impl<'a> Reporter<'a> {
+    pub(super) fn new(common: &'a Common, epochs: usize) -> Self {
+        Self {
+            common,
+            epochs,
+            progress: None,
+        }
+    }
+}
+
+impl TrainingObserver for Reporter<'_> {
+    fn batch(&mut self, batch: u64, batches: u64) -> ControlFlow<()> {
+        if self
+            .progress
+            .as_ref()
+            .is_none_or(|(total, _)| *total != batches)
+        {
+            self.progress = Some((
+                batches,
+                Progress::new("batches", batches, self.common.quiet),
+            ));
+        }
+        match &self.progress {
+            Some((_, progress)) => progress.update(batch),
+            None if interrupted() => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn epoch(&mut self, report: &EpochReport<'_>) {
+        self.progress = None;
+        let row = report.row;
+        let pair = |name: &str| {
+            format!(
+                "{:.3}/{:.3}",
+                value(&row.train, name),
+                value(&row.validation, name)
+            )
+        };
+        let seconds = report.train_time.as_secs_f64();
+        let mut line = format!(
+            "epoch {}/{}: train/val loss {}, fc2 {}, accuracy {}, perplexity {:.0}/{:.0}, lr {:.0e}, {:.1} s, {:.0} crops/s",
+            row.epoch,
+            self.epochs,
+            pair("loss"),
+            pair("fc2_loss"),
+            pair("fc2_accuracy"),
+            value(&row.validation, "perplexity1"),
+            value(&row.validation, "perplexity2"),
+            row.learning_rate,
+            seconds,
+            report.crops as f64 / seconds.max(1e-9),
+        );
+        if report.wait_time.as_secs_f64() > 0.1 * seconds {
+            line.push_str(&format!(
+                ", waited {:.1} s for crops",
+                report.wait_time.as_secs_f64()
+            ));
+        }
+        if report.verdict.best {
+            line.push_str(", best");
+        }
+        self.common.say(line);
+    }
+}
+
+pub(super) fn value(metrics: &Metrics, name: &str) -> f64 {
+    metrics.get(name).unwrap_or(f64::NAN)
+}
+
+/// Largest memory of this process so far in MiB, where the system tells.
+pub(super) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib / 1024)
+}

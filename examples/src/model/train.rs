@@ -1,0 +1,202 @@
+//! The training stage.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cytoself_io::{CropSource, Split, open_crops};
+use cytoself_model::{
+    Config, Ending, ModelError, ModelFolder, Trainer, TrainingData, TrainingOutcome,
+};
+
+use super::report::{Reporter, peak_memory, value};
+use super::split;
+use crate::cli::{Common, Failure};
+use crate::output::Output;
+
+/// What to train on what.
+#[derive(Debug, Clone, Args)]
+pub struct TrainArgs {
+    /// Crops: a crop store, or a folder of cytoself's .npy files
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Model folder to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Network and training: paper, small, torch-readme, torch-split9, torch-tfdec or torch-micro [default: paper]
+    #[arg(long, value_name = "P")]
+    pub preset: Option<String>,
+    /// Configuration file; settings it leaves out come from the preset it names
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// Epochs at most [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Crops in a batch [default: the configuration's]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Where to compute: cpu (cuda needs a build with the feature candle-cuda)
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Go on with the training in --out
+    #[arg(long)]
+    pub resume: bool,
+    /// Channels of the crops, comma-separated [default: the configuration's]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub channels: Vec<String>,
+    /// Which fields to train on: a CSV with the columns fov and split (train, val, test) [default: 8:1:1 by field]
+    #[arg(long, value_name = "FILE")]
+    pub split: Option<PathBuf>,
+    /// Without the identification task (ablation)
+    #[arg(long)]
+    pub no_identification: bool,
+    /// Without decoders (ablation)
+    #[arg(long)]
+    pub no_decoder: bool,
+    /// Without quantisation (ablation)
+    #[arg(long)]
+    pub no_quantization: bool,
+    /// Without splitting the global quantiser's channels (ablation)
+    #[arg(long)]
+    pub no_split: bool,
+}
+
+/// Trains, or goes on with a training, and says how it went.
+///
+/// # Errors
+/// - bad arguments or data;
+/// - the user interrupted: the last checkpoint is kept.
+pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failure> {
+    if args.device != "cpu" {
+        let found = &args.device;
+        return Err(Failure::input(format!(
+            "--device {found}: this build computes on the cpu; leave --device out"
+        )));
+    }
+    let source = open_crops(&args.data)?;
+    let started = args.out.join("state.json").is_file();
+    let folder = if args.resume && started {
+        Some(ModelFolder::open(&args.out)?)
+    } else {
+        None
+    };
+    let config = match &folder {
+        Some(folder) => folder.config()?,
+        None => resolve(args, source.as_ref(), common)?,
+    };
+    let file = match &folder {
+        Some(_) => Some(args.out.join(split::SPLIT_FILE)).filter(|p| p.is_file()),
+        None => args.split.clone(),
+    };
+    let (splits, how) = split::choose(source.table(), file.as_deref(), common)?;
+    let proteins = folder.as_ref().map(ModelFolder::proteins).transpose()?;
+    let wanted: Vec<Option<Split>> = splits.iter().copied().map(Some).collect();
+    let data = TrainingData::new(source.as_ref(), &config.model.channels, &wanted, proteins)?;
+    if folder.is_none() {
+        start(args, config, &data, &splits, source.as_ref(), common)?;
+    }
+    let counts = Split::ALL
+        .map(|s| format!("{} {s}", data.rows(s).len()))
+        .join(", ");
+    common.say(format!(
+        "{} proteins, crops: {counts} ({how})",
+        data.proteins().len()
+    ));
+    let mut trainer = Trainer::resume(&args.out, &data, args.epochs)?;
+    if trainer.state().step > 0 {
+        let state = trainer.state();
+        common.say(format!(
+            "going on after epoch {}, batch {}",
+            state.epoch, state.batch
+        ));
+    }
+    let mut reporter = Reporter::new(common, trainer.config().training.epochs);
+    let outcome = trainer.run(&mut reporter)?;
+    say_outcome(&outcome, &args.out, common);
+    Ok(outcome)
+}
+
+/// Makes the model folder with its first checkpoint, complete or not at all.
+fn start(
+    args: &TrainArgs,
+    config: Config,
+    data: &TrainingData,
+    splits: &[Split],
+    source: &dyn CropSource,
+    common: &Common,
+) -> Result<(), Failure> {
+    // A folder without a state is what a kill during the very first moments leaves.
+    let output = Output::folder(
+        &args.out,
+        common.overwrite || (args.resume && !args.out.join("state.json").exists()),
+    )?;
+    let mut config = config;
+    config.model.classes = data.proteins().len();
+    Trainer::start(output.path(), config, data)?;
+    split::write(output.path(), source.table(), splits)?;
+    output.commit()
+}
+
+/// The configuration that the arguments describe, for the crops' size and channels.
+fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result<Config, Failure> {
+    let mut config = match &args.config {
+        Some(path) => read_config(path)?,
+        None => Config::preset(args.preset.as_deref().unwrap_or("paper"))?,
+    };
+    if !args.channels.is_empty() {
+        config.model.channels.clone_from(&args.channels);
+    }
+    if config.model.input != source.crop_shape() {
+        config.model = config.model.with_input(source.crop_shape());
+    }
+    // The flag has a default: a configuration file that names another seed keeps it.
+    if args.config.is_none() || common.seed != 42 {
+        config.training.seed = common.seed;
+    }
+    config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
+    config.training.batch = args.batch_size.unwrap_or(config.training.batch);
+    for (asked, change) in [
+        (
+            args.no_identification,
+            Config::without_identification as fn(Config) -> Config,
+        ),
+        (args.no_decoder, Config::without_decoders),
+        (args.no_quantization, Config::without_quantization),
+        (args.no_split, Config::without_split),
+    ] {
+        if asked {
+            config = change(config);
+        }
+    }
+    config.check()?;
+    common.say(format!("seed {}", config.training.seed));
+    Ok(config)
+}
+
+fn read_config(path: &Path) -> Result<Config, Failure> {
+    let text = fs::read_to_string(path).map_err(|e| Failure::from(e).context(path.display()))?;
+    Config::from_toml(&text).map_err(|e: ModelError| Failure::from(e).context(path.display()))
+}
+
+fn say_outcome(outcome: &TrainingOutcome, folder: &Path, common: &Common) {
+    let why = match outcome.ending {
+        Ending::EarlyStop => "no progress any more",
+        _ => "all epochs done",
+    };
+    common.say(format!(
+        "{why} after epoch {}; best epoch {} (val loss {:.4})",
+        outcome.epochs, outcome.best_epoch, outcome.best_loss
+    ));
+    if let Some(test) = &outcome.test {
+        common.say(format!(
+            "test crops with the best weights: loss {:.4}, accuracy of the heads {:.3} and {:.3}",
+            test.loss(),
+            value(test, "fc1_accuracy"),
+            value(test, "fc2_accuracy"),
+        ));
+    }
+    if let Some(mebibytes) = peak_memory() {
+        common.say(format!("peak memory {mebibytes} MiB"));
+    }
+    common.say(format!("wrote {}", folder.display()));
+}

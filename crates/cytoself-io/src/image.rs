@@ -46,7 +46,9 @@ pub fn read_png(path: &Path) -> Result<Vec<Plane>, IoError> {
         .ok_or_else(|| IoError::TooLarge {
             path: path.to_path_buf(),
             what: "the decoded image".into(),
-            needed: u128::from(reader.info().width) * u128::from(reader.info().height) * 8,
+            needed: u64::from(reader.info().width)
+                .saturating_mul(u64::from(reader.info().height))
+                .saturating_mul(8),
             available: LIMIT as u64,
             hint: "cut the image into smaller ones".into(),
         })?;

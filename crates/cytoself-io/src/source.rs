@@ -28,6 +28,27 @@ pub trait CropSource: Send + Sync {
     fn read_into(&self, rows: &[usize], channels: &[usize], out: &mut [f32])
     -> Result<(), IoError>;
 
+    /// Reads crops as they are stored, without the network's scale; otherwise as [`CropSource::read_into`].
+    ///
+    /// # Errors
+    /// As [`CropSource::read_into`].
+    fn read_stored_into(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        self.read_into(rows, channels, out)?;
+        let [h, w] = self.crop_shape();
+        for (out, &channel) in out.chunks_exact_mut(h * w).zip(channels.iter().cycle()) {
+            let scale = network_scale(self.channels().get(channel).map_or("", String::as_str));
+            if scale != 1.0 {
+                out.iter_mut().for_each(|v| *v /= scale);
+            }
+        }
+        Ok(())
+    }
+
     /// The file that a crop's channel is in, and the row in that file; a source that is no file has none.
     fn place(&self, row: usize, channel: usize) -> (PathBuf, usize) {
         let _ = channel;

@@ -107,6 +107,27 @@ fn labels(path: &Path, number: &str, rows: usize) -> Result<CropTable, IoError> 
     Ok(table)
 }
 
+impl ImageDataFolder {
+    fn read_scaled(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        scale: impl Fn(usize) -> f32,
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        let pixels = check_request(self, rows, channels, out)?;
+        let mut out = out.chunks_exact_mut(pixels);
+        for &row in rows {
+            let file = self.files.partition_point(|(first, _)| *first <= row) - 1;
+            let (first, planes) = &self.files[file];
+            for (&channel, out) in channels.iter().zip(&mut out) {
+                planes[channel].read(row - first, scale(channel), out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl CropSource for ImageDataFolder {
     fn table(&self) -> &CropTable {
         &self.table
@@ -126,16 +147,21 @@ impl CropSource for ImageDataFolder {
         channels: &[usize],
         out: &mut [f32],
     ) -> Result<(), IoError> {
-        let pixels = check_request(self, rows, channels, out)?;
-        let mut out = out.chunks_exact_mut(pixels);
-        for &row in rows {
-            let file = self.files.partition_point(|(first, _)| *first <= row) - 1;
-            let (first, planes) = &self.files[file];
-            for (&channel, out) in channels.iter().zip(&mut out) {
-                planes[channel].read(row - first, network_scale(&self.channels[channel]), out)?;
-            }
-        }
-        Ok(())
+        self.read_scaled(
+            rows,
+            channels,
+            |channel| network_scale(&self.channels[channel]),
+            out,
+        )
+    }
+
+    fn read_stored_into(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        self.read_scaled(rows, channels, |_| 1.0, out)
     }
 
     fn place(&self, row: usize, channel: usize) -> (PathBuf, usize) {

@@ -100,6 +100,27 @@ impl ProteinFolder {
     }
 }
 
+impl ProteinFolder {
+    fn read_scaled(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        scale: impl Fn(usize) -> f32,
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        let pixels = check_request(self, rows, channels, out)?;
+        let mut out = out.chunks_exact_mut(pixels);
+        for &row in rows {
+            let protein = self.proteins.partition_point(|p| p.first_row <= row) - 1;
+            let Protein { first_row, planes } = &self.proteins[protein];
+            for (&channel, out) in channels.iter().zip(&mut out) {
+                planes[channel].read(row - first_row, scale(channel), out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl CropSource for ProteinFolder {
     fn table(&self) -> &CropTable {
         &self.table
@@ -119,16 +140,16 @@ impl CropSource for ProteinFolder {
         channels: &[usize],
         out: &mut [f32],
     ) -> Result<(), IoError> {
-        let pixels = check_request(self, rows, channels, out)?;
-        let mut out = out.chunks_exact_mut(pixels);
-        for &row in rows {
-            let protein = self.proteins.partition_point(|p| p.first_row <= row) - 1;
-            let Protein { first_row, planes } = &self.proteins[protein];
-            for (&channel, out) in channels.iter().zip(&mut out) {
-                planes[channel].read(row - first_row, self.scales[channel], out)?;
-            }
-        }
-        Ok(())
+        self.read_scaled(rows, channels, |channel| self.scales[channel], out)
+    }
+
+    fn read_stored_into(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        self.read_scaled(rows, channels, |_| 1.0, out)
     }
 
     fn place(&self, row: usize, channel: usize) -> (PathBuf, usize) {

@@ -14,12 +14,15 @@ use super::writer::matrix;
 use crate::zarr::{Hierarchy, Item, RowArray};
 use crate::{Column, CropTable, IoError};
 
+/// Codebook `[k, d]` and shape (split, h, w) of the codes, by level.
+type Codebooks = BTreeMap<u32, (Array2<f32>, [usize; 3])>;
+
 /// Embeddings in an AnnData store, read by rows.
 pub struct EmbeddingStore {
     hierarchy: Hierarchy,
     obs: CropTable,
     arrays: BTreeMap<String, RowArray>,
-    codebooks: BTreeMap<u32, (Array2<f32>, [usize; 3])>,
+    codebooks: Codebooks,
     made: Map<String, Value>,
 }
 
@@ -394,9 +397,7 @@ fn check_format(path: &Path, root: &Map<String, Value>) -> Result<(), IoError> {
     }
 }
 
-fn read_codebooks(
-    hierarchy: &Hierarchy,
-) -> Result<BTreeMap<u32, (Array2<f32>, [usize; 3])>, IoError> {
+fn read_codebooks(hierarchy: &Hierarchy) -> Result<Codebooks, IoError> {
     let mut codebooks = BTreeMap::new();
     if !hierarchy.has("/uns") {
         return Ok(codebooks);

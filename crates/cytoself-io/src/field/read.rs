@@ -113,8 +113,8 @@ impl FieldReader {
             ));
         }
         let planes = (tiff.channels().len() as u64).saturating_mul(tiff.slices() as u64);
-        let needed = u128::from(tiff.plane_bytes()) * u128::from(planes);
-        if needed > u128::from(self.limit) {
+        let needed = tiff.plane_bytes().saturating_mul(planes);
+        if needed > self.limit {
             let what = format!(
                 "{} channels of {} slices",
                 tiff.channels().len(),

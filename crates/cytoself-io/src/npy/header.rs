@@ -56,13 +56,10 @@ impl Header {
         let Some(size) = self.dtype.size() else {
             return Ok(());
         };
-        let needed = self
-            .shape
-            .iter()
-            .try_fold(size as u128, |n, &s| n.checked_mul(s as u128))
-            .unwrap_or(u128::MAX);
+        let sizes = self.shape.iter().map(|&s| s as u64);
+        let needed = sizes.fold(size as u64, u64::saturating_mul);
         let available = (file - self.offset) as u64;
-        if needed > u128::from(available) {
+        if needed > available {
             return Err(IoError::TooLarge {
                 path: path.to_path_buf(),
                 what: format!("shape {:?} of {}", self.shape, self.dtype),

@@ -79,9 +79,14 @@ impl CropStore {
             .collect()
     }
 
-    fn read_one(&self, row: usize, channel: usize, out: &mut [f32]) -> Result<(), IoError> {
+    fn read_one(
+        &self,
+        row: usize,
+        channel: usize,
+        network: f32,
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
         let piece = self.piece(row, channel);
-        let network = network_scale(&self.layout.channels[channel]);
         match self.layout.pixels {
             PixelType::F32 => {
                 let values: Vec<f32> = self.images.read(&piece)?;
@@ -137,6 +142,32 @@ fn check_version(path: &Path, root: &serde_json::Map<String, Value>) -> Result<(
     }
 }
 
+impl CropStore {
+    fn read_scaled(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        scale: impl Fn(usize) -> f32 + Sync,
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        let pixels = check_request(self, rows, channels, out)?;
+        let crop = pixels * channels.len();
+        if crop == 0 {
+            return Ok(());
+        }
+        out.par_chunks_exact_mut(crop)
+            .zip(rows)
+            .try_for_each(|(out, &row)| {
+                channels
+                    .iter()
+                    .zip(out.chunks_exact_mut(pixels))
+                    .try_for_each(|(&channel, out)| {
+                        self.read_one(row, channel, scale(channel), out)
+                    })
+            })
+    }
+}
+
 impl CropSource for CropStore {
     fn table(&self) -> &CropTable {
         &self.table
@@ -158,19 +189,21 @@ impl CropSource for CropStore {
         channels: &[usize],
         out: &mut [f32],
     ) -> Result<(), IoError> {
-        let pixels = check_request(self, rows, channels, out)?;
-        let crop = pixels * channels.len();
-        if crop == 0 {
-            return Ok(());
-        }
-        out.par_chunks_exact_mut(crop)
-            .zip(rows)
-            .try_for_each(|(out, &row)| {
-                channels
-                    .iter()
-                    .zip(out.chunks_exact_mut(pixels))
-                    .try_for_each(|(&c, out)| self.read_one(row, c, out))
-            })
+        self.read_scaled(
+            rows,
+            channels,
+            |channel| network_scale(&self.layout.channels[channel]),
+            out,
+        )
+    }
+
+    fn read_stored_into(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        self.read_scaled(rows, channels, |_| 1.0, out)
     }
 
     fn place(&self, row: usize, _channel: usize) -> (PathBuf, usize) {

@@ -6,7 +6,7 @@ use ndarray::{ArrayView, ArrayView4, ArrayView5, Dimension};
 
 use super::format::{Coding, CropLayout, PixelType};
 use crate::zarr::{Hierarchy, RowWriter};
-use crate::{CropTable, IoError};
+use crate::{CropTable, IoError, TextColumn};
 
 /// Writes a crop store block by block; memory holds one shard of crops and the table.
 ///
@@ -187,7 +187,7 @@ impl CropStoreWriter {
     /// # Errors
     /// - the tables have no column `crop`, or a name occurs twice in it;
     /// - the store cannot be written.
-    pub fn finish(self) -> Result<usize, IoError> {
+    pub fn finish(mut self) -> Result<usize, IoError> {
         if let Some(name) = duplicate(&self.table) {
             return Err(IoError::argument(
                 "column crop",
@@ -199,6 +199,10 @@ impl CropStoreWriter {
             Images::F32(writer) => writer.finish()?,
             Images::U16(writer) => writer.finish()?,
         };
+        if self.table.columns().next().is_none() {
+            // A store without crops: its table still says what its rows would be.
+            self.table.insert("crop", TextColumn::repeat("", 0))?;
+        }
         self.table.to_csv(&self.path.join("table.csv"))?;
         Ok(rows)
     }

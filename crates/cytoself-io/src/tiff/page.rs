@@ -128,7 +128,9 @@ impl Page {
             .ok_or_else(|| IoError::TooLarge {
                 path: path.to_path_buf(),
                 what: place(&format!("{width} x {height} px of {samples} samples")),
-                needed: width as u128 * height as u128 * (samples * sample.size()) as u128,
+                needed: (width as u64)
+                    .saturating_mul(height as u64)
+                    .saturating_mul((samples * sample.size()) as u64),
                 available: LARGEST_PLANE,
                 hint: "cut the field into smaller images".into(),
             })?;
@@ -236,7 +238,7 @@ impl Page {
             return Err(IoError::TooLarge {
                 path: path.to_path_buf(),
                 what: format!("page {index} of {} x {} px", self.width, self.height),
-                needed: bytes.into(),
+                needed: bytes,
                 available: largest,
                 hint: "the file is damaged or truncated: copy or download it again".into(),
             });

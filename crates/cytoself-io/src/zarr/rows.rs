@@ -133,7 +133,7 @@ impl<T: Item> RowWriter<T> {
     /// Appends whole rows.
     pub(crate) fn append(&mut self, mut values: &[T]) -> Result<(), IoError> {
         let row = self.layout.row_len();
-        if row == 0 || values.len() % row != 0 {
+        if row == 0 || !values.len().is_multiple_of(row) {
             return Err(IoError::argument(
                 "values",
                 format!("whole rows of {row}"),

@@ -72,7 +72,11 @@ pub(crate) fn read_strings(
         None => vec![ArraySubset::new_with_shape(vec![])],
         Some(n) => (0..n)
             .step_by(CHUNK)
-            .map(|start| ArraySubset::new_with_ranges(&[start..n.min(start + CHUNK as u64)]))
+            .map(|start| {
+                ArraySubset::new_with_ranges(std::slice::from_ref(
+                    &(start..n.min(start + CHUNK as u64)),
+                ))
+            })
             .collect(),
     };
     for block in blocks {

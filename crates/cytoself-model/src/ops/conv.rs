@@ -3,9 +3,11 @@
 mod gemm;
 mod im2col;
 mod pointwise;
+mod winograd;
 
 use super::buffer::output;
 use super::geometry::{ConvGeometry, Padding};
+use super::simd::InstructionSet;
 use super::tensor::{gradient, slice, stored};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -93,10 +95,10 @@ pub fn conv2d_forward(
     if y.is_empty() || g.in_channels == 0 {
         return y.fill(0.0);
     }
-    let _ = algorithm;
-    match g.is_pointwise() {
-        true => pointwise::forward(x, w, g, y),
-        false => gemm::forward(x, w, g, y),
+    match method(g, algorithm) {
+        Method::Pointwise => pointwise::forward(x, w, g, y),
+        Method::Winograd => winograd::forward(x, w, g, InstructionSet::detect(), y),
+        Method::Patches => gemm::forward(x, w, g, y),
     }
 }
 
@@ -116,10 +118,10 @@ pub fn conv2d_input_gradient(
     if dx.is_empty() || g.out_channels == 0 {
         return dx.fill(0.0);
     }
-    let _ = algorithm;
-    match g.is_pointwise() {
-        true => pointwise::input_gradient(dy, w, g, dx),
-        false => gemm::input_gradient(dy, w, g, dx),
+    match method(g, algorithm) {
+        Method::Pointwise => pointwise::input_gradient(dy, w, g, dx),
+        Method::Winograd => winograd::input_gradient(dy, w, g, InstructionSet::detect(), dx),
+        Method::Patches => gemm::input_gradient(dy, w, g, dx),
     }
 }
 
@@ -139,10 +141,33 @@ pub fn conv2d_weight_gradient(
     if g.batch == 0 || dw.is_empty() {
         return dw.fill(0.0);
     }
-    let _ = algorithm;
-    match g.is_pointwise() {
-        true => pointwise::weight_gradient(x, dy, g, dw),
-        false => gemm::weight_gradient(x, dy, g, dw),
+    match method(g, algorithm) {
+        Method::Pointwise => pointwise::weight_gradient(x, dy, g, dw),
+        Method::Winograd => winograd::weight_gradient(x, dy, g, InstructionSet::detect(), dw),
+        Method::Patches => gemm::weight_gradient(x, dy, g, dw),
+    }
+}
+
+/// The code that computes a shape.
+enum Method {
+    Pointwise,
+    Winograd,
+    Patches,
+}
+
+fn method(g: &ConvGeometry, algorithm: ConvAlgorithm) -> Method {
+    if g.is_pointwise() {
+        return Method::Pointwise;
+    }
+    let winograd = match algorithm {
+        ConvAlgorithm::Auto => winograd::pays(g),
+        ConvAlgorithm::Winograd => winograd::applies(g),
+        ConvAlgorithm::Gemm => false,
+    };
+    if winograd {
+        Method::Winograd
+    } else {
+        Method::Patches
     }
 }
 

@@ -2,44 +2,109 @@
 
 use super::buffer::{Shared, output};
 use super::matrix::{View, multiply};
+use super::simd::{InstructionSet, N, kernel, load_up_to};
 use super::tensor::{gradient, like, slice, stored, with};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Rows or columns of the weights per task.
-const BLOCK: usize = 64;
+/// Rows of the weights per task.
+const BLOCK: usize = 32;
+
+/// Columns of the weights per task.
+const COLUMNS: usize = 512;
 
 /// The sizes `[rows, inputs, outputs]` of a dense layer.
 pub type LinearShape = [usize; 3];
 
-/// `y = x w^T + b` with `x: [rows, inputs]`, `w: [outputs, inputs]`, `b: [outputs]`.
+/// Inputs whose products are summed before the next: two rows of weights and four of inputs stay in the first-level cache.
+const INPUTS: usize = 1024;
+
+/// Rows that share a pass over the weights.
+const ROWS: usize = 4;
+
+kernel! {
+    /// `y[r][o] += sum over i < n of x[r][i] w[o][i]` for up to four rows `x` and two rows `w`; the sum's order does not depend on
+    /// how many rows there are.
+    unsafe fn dots<L>(x: &[*const f32; ROWS], w: &[*const f32; 2], n: usize, sums: &mut [[f32; 2]; ROWS]) {
+        let mut acc = [[L::zero(); 2]; ROWS];
+        let mut i = 0;
+        while i < n {
+            let m = (n - i).min(N);
+            let (a, b) = (load_up_to::<L>(w[0].add(i), m), load_up_to::<L>(w[1].add(i), m));
+            let mut r = 0;
+            while r < ROWS {
+                let v = load_up_to::<L>(x[r].add(i), m);
+                acc[r][0] = L::fma(v, a, acc[r][0]);
+                acc[r][1] = L::fma(v, b, acc[r][1]);
+                r += 1;
+            }
+            i += N;
+        }
+        for r in 0..ROWS {
+            for o in 0..2 {
+                sums[r][o] = L::sum(acc[r][o]);
+            }
+        }
+    }
+}
+
+/// `y = x w^T + b` with `x: [rows, inputs]`, `w: [outputs, inputs]`, `b: [outputs]`; a row of `y` has the same bits whatever rows
+/// are beside it.
 ///
 /// # Panics
 /// If a slice does not have the length of `shape`.
 pub fn linear_forward(x: &[f32], w: &[f32], b: Option<&[f32]>, shape: LinearShape, y: &mut [f32]) {
     let [rows, inputs, outputs] = shape;
     assert_lengths(x, w, y, shape);
+    assert!(b.is_none_or(|b| b.len() == outputs), "a bias per output");
     let out = Shared::new(y);
     (0..outputs.div_ceil(BLOCK))
         .into_par_iter()
         .for_each(|block| {
-            let first = block * BLOCK;
-            let n = BLOCK.min(outputs - first);
+            let range = block * BLOCK..((block + 1) * BLOCK).min(outputs);
             for row in 0..rows {
                 // SAFETY: the task owns these columns of y.
-                let y = unsafe { out.region(row * outputs + first, n) };
+                let y = unsafe { out.region(row * outputs + range.start, range.len()) };
                 match b {
-                    Some(b) => y.copy_from_slice(&b[first..first + n]),
+                    Some(b) => y.copy_from_slice(&b[range.clone()]),
                     None => y.fill(0.0),
                 }
             }
-            let (a, b) = (
-                View::row_major(x.as_ptr(), inputs),
-                View::transposed(w[first * inputs..].as_ptr(), inputs),
-            );
-            // SAFETY: as above; the shapes are those of the slices.
-            unsafe { multiply([rows, n, inputs], out.at(first), outputs, true, a, b) };
+            for from in (0..inputs).step_by(INPUTS) {
+                add_products(x, w, shape, range.clone(), from, out);
+            }
         });
+}
+
+/// Adds the products of the inputs from `from` on, [`INPUTS`] at most, to the outputs `range`, which belong to the caller.
+fn add_products(
+    x: &[f32],
+    w: &[f32],
+    [rows, inputs, outputs]: LinearShape,
+    range: Range<usize>,
+    from: usize,
+    out: Shared,
+) {
+    let (isa, n) = (InstructionSet::detect(), INPUTS.min(inputs - from));
+    for first in range.clone().step_by(2) {
+        // Past the end the last row stands in, and its sum is not stored.
+        let weights =
+            std::array::from_fn(|o| w[(first + o).min(range.end - 1) * inputs + from..].as_ptr());
+        for row in (0..rows).step_by(ROWS) {
+            let values =
+                std::array::from_fn(|r| x[(row + r).min(rows - 1) * inputs + from..].as_ptr());
+            let mut sums = [[0.0; 2]; ROWS];
+            // SAFETY: all rows have `n` values from `from`.
+            unsafe { dots(isa, &values, &weights, n, &mut sums) };
+            for (r, o) in (row..rows.min(row + ROWS))
+                .flat_map(|r| (first..range.end.min(first + 2)).map(move |o| (r, o)))
+            {
+                // SAFETY: column `o` belongs to the caller.
+                unsafe { *out.at(r * outputs + o) += sums[r - row][o - first] };
+            }
+        }
+    }
 }
 
 /// The gradient of the input: `dx = dy w`.
@@ -50,11 +115,11 @@ pub fn linear_input_gradient(dy: &[f32], w: &[f32], shape: LinearShape, dx: &mut
     let [rows, inputs, outputs] = shape;
     assert_lengths(dx, w, dy, shape);
     let out = Shared::new(dx);
-    (0..inputs.div_ceil(BLOCK * 8))
+    (0..inputs.div_ceil(COLUMNS))
         .into_par_iter()
         .for_each(|block| {
-            let first = block * BLOCK * 8;
-            let n = (BLOCK * 8).min(inputs - first);
+            let first = block * COLUMNS;
+            let n = COLUMNS.min(inputs - first);
             let (a, b) = (
                 View::row_major(dy.as_ptr(), outputs),
                 View::row_major(w[first.min(w.len())..].as_ptr(), inputs),

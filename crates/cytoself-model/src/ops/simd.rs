@@ -66,6 +66,12 @@ pub(crate) trait Lanes {
     unsafe fn round(a: Self::V) -> Self::V;
     /// `a * 2^n` for whole `n` in -126..=127.
     unsafe fn scale(a: Self::V, n: Self::V) -> Self::V;
+    /// Loads 32 values as eight groups of four: lane `t` of vector `j` is value `4 t + j`.
+    unsafe fn load_fours(p: *const f32) -> [Self::V; 4];
+    /// The inverse of [`Lanes::load_fours`].
+    unsafe fn store_fours(p: *mut f32, a: [Self::V; 4]);
+    /// Every lane takes the next one's value, the last takes `last`.
+    unsafe fn shift(a: Self::V, last: f32) -> Self::V;
     /// The sum of the lanes in a fixed order.
     unsafe fn sum(a: Self::V) -> f32;
 }
@@ -114,7 +120,7 @@ macro_rules! kernel {
         #[allow(clippy::too_many_arguments)] // kernels take their geometry flat
         $vis unsafe fn $name(isa: $crate::ops::simd::InstructionSet, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, clippy::needless_range_loop)] // matrices are clearer by index
             unsafe fn generic<L: $crate::ops::simd::Lanes>($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller of the kernel vouches for the pointers, the dispatch below for the instructions.
                 unsafe { $body }

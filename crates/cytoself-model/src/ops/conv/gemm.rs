@@ -12,6 +12,9 @@ const PATCHES: usize = 1 << 18;
 /// Tasks that a small batch is cut into, whatever the number of threads.
 const TASKS: usize = 16;
 
+/// Columns of patches that a product should have at least.
+const COLUMNS: usize = 256;
+
 /// Values of partial weight gradients held at a time.
 const PARTIALS: usize = 1 << 24;
 
@@ -24,10 +27,16 @@ fn rows_per_block(g: &ConvGeometry, patch: usize) -> usize {
     (PATCHES / (patch * g.out_width()).max(1)).clamp(1, g.out_height())
 }
 
+/// Output rows per task of the forward pass. It does not depend on the batch, so that an image's result does not either.
+fn forward_rows(g: &ConvGeometry, patch: usize) -> usize {
+    let enough = COLUMNS.div_ceil(g.out_width());
+    rows_per_block(g, patch).min(g.out_height().div_ceil(TASKS).max(enough))
+}
+
 /// `y = conv(x, w)`.
 pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
     let (patch, width, plane) = (patch_length(g), g.out_width(), g.out_plane());
-    let rows = rows_per_block(g, patch).min(g.out_height().div_ceil(TASKS.div_ceil(g.batch)));
+    let rows = forward_rows(g, patch);
     let blocks = g.out_height().div_ceil(rows);
     let out = Shared::new(y);
     (0..g.batch * blocks).into_par_iter().for_each(|task| {

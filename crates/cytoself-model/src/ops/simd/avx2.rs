@@ -95,6 +95,54 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_fours(p: *const f32) -> [__m256; 4] {
+        unsafe {
+            // Group t in the lower half, group t + 4 in the upper; then a 4x4 transpose in each half.
+            let (a, b) = (
+                _mm256_loadu2_m128(p.add(16), p),
+                _mm256_loadu2_m128(p.add(20), p.add(4)),
+            );
+            let (c, d) = (
+                _mm256_loadu2_m128(p.add(24), p.add(8)),
+                _mm256_loadu2_m128(p.add(28), p.add(12)),
+            );
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ab2, cd2) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0x44>(ab, cd),
+                _mm256_shuffle_ps::<0xEE>(ab, cd),
+                _mm256_shuffle_ps::<0x44>(ab2, cd2),
+                _mm256_shuffle_ps::<0xEE>(ab2, cd2),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_fours(p: *mut f32, [a, b, c, d]: [__m256; 4]) {
+        unsafe {
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ab2, cd2) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            let (g0, g1) = (
+                _mm256_shuffle_ps::<0x44>(ab, cd),
+                _mm256_shuffle_ps::<0xEE>(ab, cd),
+            );
+            let (g2, g3) = (
+                _mm256_shuffle_ps::<0x44>(ab2, cd2),
+                _mm256_shuffle_ps::<0xEE>(ab2, cd2),
+            );
+            _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(g0, g1));
+            _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x20>(g2, g3));
+            _mm256_storeu_ps(p.add(16), _mm256_permute2f128_ps::<0x31>(g0, g1));
+            _mm256_storeu_ps(p.add(24), _mm256_permute2f128_ps::<0x31>(g2, g3));
+        }
+    }
+    #[inline(always)]
+    unsafe fn shift(a: __m256, last: f32) -> __m256 {
+        unsafe {
+            let moved = _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7));
+            _mm256_blend_ps::<0x80>(moved, _mm256_set1_ps(last))
+        }
+    }
+    #[inline(always)]
     unsafe fn sum(a: __m256) -> f32 {
         unsafe {
             let q = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));

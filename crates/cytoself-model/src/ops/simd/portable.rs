@@ -97,6 +97,20 @@ impl Lanes for Portable {
         })
     }
     #[inline(always)]
+    unsafe fn load_fours(p: *const f32) -> [[f32; N]; 4] {
+        let values = unsafe { p.cast::<[f32; 4 * N]>().read_unaligned() };
+        std::array::from_fn(|j| std::array::from_fn(|t| values[4 * t + j]))
+    }
+    #[inline(always)]
+    unsafe fn store_fours(p: *mut f32, a: [[f32; N]; 4]) {
+        let values: [f32; 4 * N] = std::array::from_fn(|i| a[i % 4][i / 4]);
+        unsafe { p.cast::<[f32; 4 * N]>().write_unaligned(values) }
+    }
+    #[inline(always)]
+    unsafe fn shift(a: [f32; N], last: f32) -> [f32; N] {
+        std::array::from_fn(|i| if i + 1 < N { a[i + 1] } else { last })
+    }
+    #[inline(always)]
     unsafe fn sum(a: [f32; N]) -> f32 {
         let q = [a[0] + a[4], a[1] + a[5], a[2] + a[6], a[3] + a[7]];
         (q[0] + q[2]) + (q[1] + q[3])

@@ -1,0 +1,100 @@
+//! The matrix product of one of the 36 points: packed kernels times rows of transformed tiles.
+
+use crate::ops::simd::{InstructionSet, N, kernel};
+
+/// Rows of the kernels' matrix that are multiplied together; with three vectors of tiles they fill the sixteen registers of AVX2.
+pub(super) const ROWS: usize = 4;
+
+/// Tiles that are multiplied together.
+const COLUMNS: usize = 3 * N;
+
+/// Values of transformed tiles that stay in the first- and second-level cache while the kernels' rows pass over them.
+const PANEL_VALUES: usize = 48 << 10;
+
+/// Values of one packed matrix of `rows x columns`.
+pub(super) fn packed_length(rows: usize, columns: usize) -> usize {
+    rows.next_multiple_of(ROWS) * columns
+}
+
+/// Values from a channel's row of tiles to the next: whole groups of columns, and room for whole vectors past the last tile.
+pub(super) fn pitch(tiles: usize) -> usize {
+    (tiles + N - 1).next_multiple_of(COLUMNS)
+}
+
+/// Values from one of the 36 planes to the next: an odd number of cache lines, so that the planes do not share a cache set.
+pub(super) fn plane(channels: usize, pitch: usize) -> usize {
+    ((channels * pitch).div_ceil(16) | 1) * 16
+}
+
+kernel! {
+    /// `m[r][j] = sum over c of u[r][c] v[c][j]` for `j` in `first..last` (a multiple of 24 apart), with `u` packed by four rows.
+    unsafe fn multiply_panel<L>(u: *const f32, v: *const f32, m: *mut f32, rows: usize, columns: usize, pitch: usize, first: usize, last: usize) {
+        let mut row = 0;
+        while row < rows {
+            let a = u.add(row * columns);
+            let mut j = first;
+            while j < last {
+                let mut acc = [[L::zero(); 3]; ROWS];
+                let (mut p, mut b) = (a, v.add(j));
+                for _ in 0..columns {
+                    let (b0, b1, b2) = (L::load(b), L::load(b.add(N)), L::load(b.add(2 * N)));
+                    let mut i = 0;
+                    while i < ROWS {
+                        let k = L::splat(*p.add(i));
+                        acc[i][0] = L::fma(k, b0, acc[i][0]);
+                        acc[i][1] = L::fma(k, b1, acc[i][1]);
+                        acc[i][2] = L::fma(k, b2, acc[i][2]);
+                        i += 1;
+                    }
+                    p = p.add(ROWS);
+                    b = b.add(pitch);
+                }
+                let valid = (rows - row).min(ROWS);
+                let mut i = 0;
+                while i < valid {
+                    let to = m.add((row + i) * pitch + j);
+                    L::store(to, acc[i][0]);
+                    L::store(to.add(N), acc[i][1]);
+                    L::store(to.add(2 * N), acc[i][2]);
+                    i += 1;
+                }
+                j += COLUMNS;
+            }
+            row += ROWS;
+        }
+    }
+}
+
+/// `m = u v` with `u: [rows, columns]` packed, `v: [columns, pitch]`, `m: [rows, pitch]`.
+pub(super) fn multiply(
+    u: &[f32],
+    v: &[f32],
+    m: &mut [f32],
+    [rows, columns, pitch]: [usize; 3],
+    isa: InstructionSet,
+) {
+    assert!(
+        u.len() == packed_length(rows, columns)
+            && v.len() >= columns * pitch
+            && m.len() >= rows * pitch
+            && pitch.is_multiple_of(COLUMNS)
+    );
+    let step = (PANEL_VALUES / columns.max(1) / COLUMNS).max(1) * COLUMNS;
+    for first in (0..pitch).step_by(step) {
+        let last = (first + step).min(pitch);
+        // SAFETY: the lengths were checked above.
+        unsafe {
+            multiply_panel(
+                isa,
+                u.as_ptr(),
+                v.as_ptr(),
+                m.as_mut_ptr(),
+                rows,
+                columns,
+                pitch,
+                first,
+                last,
+            )
+        };
+    }
+}

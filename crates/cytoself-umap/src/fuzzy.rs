@@ -5,8 +5,10 @@ mod union;
 
 use crate::Knn;
 
-pub(crate) use smooth::{Smooth, smooth_knn, strengths};
-pub(crate) use union::{symmetrise, union};
+pub(crate) use smooth::{mean_distance, smooth_knn, strengths};
+use union::union;
+
+pub(crate) use union::symmetrise;
 
 /// A symmetric weighted graph in compressed rows: row i holds the neighbours of vertex i in increasing order.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +65,6 @@ impl FuzzyGraph {
 /// # References
 /// McInnes, Healy, Melville 2018, arXiv:1802.03426, algorithms 2 and 3.
 pub(crate) fn fuzzy_graph(knn: &Knn, local_connectivity: f64, set_op_mix_ratio: f64) -> FuzzyGraph {
-    let smooth = smooth_knn(knn, local_connectivity, 1.0);
-    union(knn, &strengths(knn, &smooth), set_op_mix_ratio as f32)
+    let smooth = smooth_knn(knn, local_connectivity, mean_distance(knn));
+    union(knn, &strengths(knn, &smooth, true), set_op_mix_ratio as f32)
 }

@@ -1,8 +1,12 @@
 //! Nearest neighbours: the graph, its searches and their audit.
 
 mod audit;
+mod descent;
 mod exact;
 mod heap;
+mod lists;
+mod sketch;
+mod trees;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,8 +19,10 @@ use crate::hash::content_hash;
 pub use audit::Recall;
 
 pub(crate) use audit::audit;
+pub(crate) use descent::{from_trees, improve};
 pub(crate) use exact::{cross_knn, self_knn};
-pub(crate) use heap::Heaps;
+pub(crate) use lists::Lists;
+pub(crate) use sketch::{project_by_rows, sketch};
 
 /// How to look for nearest neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

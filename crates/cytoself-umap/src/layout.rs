@@ -22,11 +22,11 @@ use crate::fuzzy::FuzzyGraph;
 use crate::progress::Ticker;
 use crate::rng::{Purpose, Stream};
 use edges::Edges;
-use step::{Step, run_edges};
+use step::run_edges;
 
 pub(crate) use force::Forces;
 pub(crate) use rounds::tournament;
-pub(crate) use step::{Fixed, run_fixed};
+pub(crate) use step::{Fixed, Step, run_fixed};
 
 /// What the layout needs besides graph and start.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub(crate) struct LayoutSettings {
 }
 
 /// Numbers of dimensions that have code of their own; others are padded with zeros, which changes nothing.
-pub(crate) const DIMENSIONS: [usize; 8] = [1, 2, 3, 4, 8, 16, 32, 64];
+pub(crate) const DIMENSIONS: [usize; 4] = [2, 4, 8, 32];
 
 /// Moves the points of `start` along the graph.
 pub(crate) fn layout(
@@ -54,11 +54,11 @@ pub(crate) fn layout(
         ($($d:literal)*) => {
             match DIMENSIONS.into_iter().find(|d| *d >= dimensions) {
                 $(Some($d) => optimise::<$d>(graph, start, settings, ticker),)*
-                _ => Err(UmapError::parameter("n_components", dimensions, "1 to 64")),
+                _ => Err(UmapError::parameter("n_components", dimensions, "1 to 32")),
             }
         };
     }
-    with_dimensions!(1 2 3 4 8 16 32 64)
+    with_dimensions!(2 4 8 32)
 }
 
 /// Points as fixed-size arrays, padded with zeros.
@@ -86,30 +86,63 @@ fn optimise<const D: usize>(
     settings: &LayoutSettings,
     mut ticker: Ticker<'_>,
 ) -> Result<Array2<f32>, UmapError> {
-    let dimensions = start.ncols();
-    let mut points = to_points::<D>(&start);
-    let stream = Stream::new(settings.seed, Purpose::Layout);
-    let edges = Edges::new(graph, settings.epochs, stream);
-    let rounds = tournament(edges.blocks);
-    let mut buffers: Vec<Vec<[f32; D]>> = vec![Vec::new(); edges.blocks];
-    let forces = Forces::new(settings.curve, settings.repulsion);
-    let mut snapshot = points.clone();
+    let mut layout = Layout::<D>::new(graph, &start, settings);
     for epoch in 0..settings.epochs {
         ticker.at(epoch, settings.epochs)?;
-        snapshot.copy_from_slice(&points);
+        layout.epoch(epoch);
+    }
+    Ok(from_points(&layout.points, start.ncols()))
+}
+
+/// A layout in the making.
+pub(crate) struct Layout<const D: usize> {
+    pub(crate) points: Vec<[f32; D]>,
+    snapshot: Vec<[f32; D]>,
+    edges: Edges,
+    rounds: Vec<Vec<(usize, usize)>>,
+    buffers: Vec<Vec<[f32; D]>>,
+    settings: LayoutSettings,
+    stream: Stream,
+}
+
+impl<const D: usize> Layout<D> {
+    pub(crate) fn new(graph: &FuzzyGraph, start: &Array2<f32>, settings: &LayoutSettings) -> Self {
+        let points = to_points::<D>(start);
+        let stream = Stream::new(settings.seed, Purpose::Layout);
+        let edges = Edges::new(graph, settings.epochs, stream);
+        Self {
+            snapshot: points.clone(),
+            points,
+            rounds: tournament(edges.blocks),
+            buffers: vec![Vec::new(); edges.blocks],
+            edges,
+            settings: *settings,
+            stream,
+        }
+    }
+
+    /// One pass over the edges that are due.
+    pub(crate) fn epoch(&mut self, epoch: usize) {
+        self.snapshot.copy_from_slice(&self.points);
+        let settings = &self.settings;
         let step = Step {
-            forces,
+            forces: Forces::new(settings.curve, settings.repulsion),
             rate: rate_at(epoch, settings.epochs, settings.learning_rate),
             negatives: settings.negatives,
             epoch,
-            key: stream.at(epoch as u64) as u32,
-            snapshot: &snapshot,
+            key: self.stream.at(epoch as u64) as u32,
+            snapshot: &self.snapshot,
         };
-        for round in &rounds {
-            run_round(&mut points, &edges, round, &mut buffers, &step);
+        for round in &self.rounds {
+            run_round(
+                &mut self.points,
+                &self.edges,
+                round,
+                &mut self.buffers,
+                &step,
+            );
         }
     }
-    Ok(from_points(&points, dimensions))
 }
 
 /// The pairs of one round in parallel; each works on a copy of its two blocks, side by side.

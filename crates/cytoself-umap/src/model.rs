@@ -1,6 +1,8 @@
 //! A fit from the points to the embedding.
 
+mod file;
 mod search;
+mod transform;
 
 use std::fmt;
 
@@ -153,8 +155,26 @@ impl ValidUmapParams {
         change: impl FnOnce(FuzzyGraph) -> Result<FuzzyGraph, UmapError>,
     ) -> Result<UmapModel, UmapError> {
         let mut ticker = Ticker::new(progress);
-        let n = source.len();
-        let (mut knn, mut knn_report) = search::neighbours(self, source, ticker.stage(0, 400))?;
+        let prepared = self.prepare(source, ticker.stage(0, 500), change)?;
+        let settings = self.layout_settings(source.len());
+        let embedding = layout(
+            &prepared.graph,
+            prepared.start.clone(),
+            &settings,
+            ticker.stage(500, 1000),
+        )?;
+        ticker.at(1000, 1000)?;
+        Ok(self.finish(source, prepared, embedding))
+    }
+
+    /// All that comes before the layout.
+    pub(crate) fn prepare(
+        &self,
+        source: &PointSource<'_>,
+        mut ticker: Ticker<'_>,
+        change: impl FnOnce(FuzzyGraph) -> Result<FuzzyGraph, UmapError>,
+    ) -> Result<Prepared, UmapError> {
+        let (mut knn, mut knn_report) = search::neighbours(self, source, ticker.stage(0, 800))?;
         if let Some(limit) = self.disconnection_distance {
             knn.cut(limit as f32);
         }
@@ -164,40 +184,71 @@ impl ValidUmapParams {
             self.local_connectivity,
             self.set_op_mix_ratio,
         ))?;
-        ticker.at(420, 1000)?;
-        let (positions, init) = search::with_distance(self, source, |distance| {
+        ticker.at(840, 1000)?;
+        let (start, init) = search::with_distance(self, source, |distance| {
             start(&self.init, &graph, self.n_components, self.seed, distance)
         })?;
-        ticker.at(500, 1000)?;
-        let epochs = self.epochs_for(n);
-        let settings = LayoutSettings {
+        ticker.at(1000, 1000)?;
+        Ok(Prepared {
+            knn,
+            knn_report,
+            graph,
+            start,
+            init,
+        })
+    }
+
+    pub(crate) fn layout_settings(&self, n: usize) -> LayoutSettings {
+        LayoutSettings {
             curve: self.curve(),
-            epochs,
+            epochs: self.epochs_for(n),
             learning_rate: self.learning_rate as f32,
             repulsion: self.repulsion_strength as f32,
             negatives: self.negative_sample_rate,
             seed: self.seed,
-        };
-        let mut embedding = layout(&graph, positions, &settings, ticker.stage(500, 1000))?;
+        }
+    }
+
+    pub(crate) fn finish(
+        &self,
+        source: &PointSource<'_>,
+        prepared: Prepared,
+        mut embedding: Array2<f32>,
+    ) -> UmapModel {
+        let Prepared {
+            knn,
+            knn_report,
+            graph,
+            init,
+            ..
+        } = prepared;
         let isolated = blank_isolated(&graph, &mut embedding);
-        ticker.at(1000, 1000)?;
         let report = FitReport {
             knn: knn_report,
             init,
-            curve: settings.curve,
-            epochs,
+            curve: self.curve(),
+            epochs: self.epochs_for(source.len()),
             edges: graph.entries() / 2,
             isolated,
         };
-        Ok(UmapModel {
+        UmapModel {
             params: self.clone(),
             embedding,
             knn,
             graph,
             report,
             content_hash: source.content_hash(),
-        })
+        }
     }
+}
+
+/// What the layout starts from.
+pub(crate) struct Prepared {
+    pub(crate) knn: Knn,
+    knn_report: KnnReport,
+    pub(crate) graph: FuzzyGraph,
+    pub(crate) start: Array2<f32>,
+    init: InitReport,
 }
 
 /// Points without edges have no place: NaN, as in umap-learn. A single point stays.

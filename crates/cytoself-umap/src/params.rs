@@ -107,7 +107,7 @@ macro_rules! parameters {
 parameters! {
     /// Size of the neighbourhood, the point itself counted; at least 2. With fewer points it is their number.
     n_neighbors: usize;
-    /// Dimensions of the embedding, 1 to 64.
+    /// Dimensions of the embedding, 1 to 32.
     n_components: usize;
     /// Distance up to which points of the embedding count as equal, 0 to `spread`.
     min_dist: f64;
@@ -163,7 +163,7 @@ impl ParamGuard for UmapParams {
             (1..=largest).contains(&p.n_components),
             "n_components",
             &p.n_components,
-            "1 to 64",
+            "1 to 32",
         )?;
         require(positive(p.spread), "spread", &p.spread, "a number above 0")?;
         require(
@@ -248,7 +248,7 @@ mod tests {
         let bad = [
             d().n_neighbors(1),
             d().n_components(0),
-            d().n_components(65),
+            d().n_components(33),
             d().min_dist(-0.1),
             d().min_dist(1.5),
             d().spread(0.0),

@@ -30,7 +30,6 @@ pub(crate) enum Purpose {
     Descent,
     Sketch,
     Transform,
-    Aligned,
 }
 
 /// A counter-based stream.

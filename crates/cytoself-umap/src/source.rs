@@ -14,7 +14,7 @@ pub use dense::DensePoints;
 pub use precomputed::Precomputed;
 
 pub(crate) use codes::CodeSpace;
-pub(crate) use dense::DenseSpace;
+pub(crate) use dense::{DenseSpace, products};
 pub(crate) use precomputed::DistanceSpace;
 pub(crate) use space::{Scratch, Space};
 
@@ -89,6 +89,15 @@ impl<'a> PointSource<'a> {
     /// - [`UmapError::Precomputed`]: an index past the end, a row that is not sorted, a negative or NaN distance.
     pub fn neighbours(knn: Knn) -> Result<Self, UmapError> {
         Precomputed::neighbours(knn).map(Self::Precomputed)
+    }
+
+    /// Some of the points, in the given order; `None` for distances and neighbour lists.
+    pub(crate) fn select(&self, rows: &[usize]) -> Option<PointSource<'static>> {
+        match self {
+            Self::Dense(p) => Some(PointSource::Dense(p.select(rows))),
+            Self::Codes(p) => Some(PointSource::Codes(p.select(rows))),
+            Self::Precomputed(_) => None,
+        }
     }
 
     /// Number of points.

@@ -18,15 +18,23 @@ pub(crate) struct Smooth {
     pub(crate) rho: f64,
 }
 
-/// Scales such that the memberships of a row, without its first column, sum to log2(k) * bandwidth.
-pub(crate) fn smooth_knn(knn: &Knn, local_connectivity: f64, bandwidth: f64) -> Vec<Smooth> {
-    let target = ln(knn.k() as f64) / std::f64::consts::LN_2 * bandwidth;
-    let distances = knn.distances();
-    let means: Vec<f64> = (0..knn.len())
+/// Mean over points of the mean distance to their neighbours.
+pub(crate) fn mean_distance(knn: &Knn) -> f64 {
+    mean(&row_means(knn))
+}
+
+fn row_means(knn: &Knn) -> Vec<f64> {
+    (0..knn.len())
         .into_par_iter()
-        .map(|i| mean(&finite(distances.row(i).iter())))
-        .collect();
-    let overall = mean(&means);
+        .map(|i| mean(&finite(knn.distances().row(i).iter())))
+        .collect()
+}
+
+/// Scales such that the memberships of a row, without its first column, sum to log2(k). `overall` is the mean
+/// distance that bounds sigma from below where rho is 0.
+pub(crate) fn smooth_knn(knn: &Knn, local_connectivity: f64, overall: f64) -> Vec<Smooth> {
+    let target = ln(knn.k() as f64) / std::f64::consts::LN_2;
+    let distances = knn.distances();
     (0..knn.len())
         .into_par_iter()
         .with_min_len(64)
@@ -34,7 +42,7 @@ pub(crate) fn smooth_knn(knn: &Knn, local_connectivity: f64, bandwidth: f64) -> 
             let row = finite(distances.row(i).iter());
             let rho = rho(&row, local_connectivity);
             let sigma = sigma(row.get(1..).unwrap_or(&[]), rho, target);
-            let floor = FLOOR * if rho > 0.0 { means[i] } else { overall };
+            let floor = FLOOR * if rho > 0.0 { mean(&row) } else { overall };
             Smooth {
                 sigma: sigma.max(floor),
                 rho,
@@ -104,8 +112,9 @@ fn sigma(others: &[f64], rho: f64, target: f64) -> f64 {
     sigma
 }
 
-/// Memberships of every neighbour, row-major like the graph; 0 for the point itself and for missing neighbours.
-pub(crate) fn strengths(knn: &Knn, scales: &[Smooth]) -> Vec<f32> {
+/// Memberships of every neighbour, row-major like the graph; 0 for missing neighbours and, within one set, for the point
+/// itself.
+pub(crate) fn strengths(knn: &Knn, scales: &[Smooth], one_set: bool) -> Vec<f32> {
     let k = knn.k();
     let mut out = vec![0.0_f32; knn.len() * k];
     out.par_chunks_mut(k)
@@ -119,7 +128,7 @@ pub(crate) fn strengths(knn: &Knn, scales: &[Smooth]) -> Vec<f32> {
                 .into_iter()
                 .zip(knn.distances().row(i).to_vec());
             for (value, (j, d)) in row.iter_mut().zip(pairs) {
-                let absent = j == Knn::MISSING || j as usize == i;
+                let absent = j == Knn::MISSING || (one_set && j as usize == i);
                 *value = if absent {
                     0.0
                 } else {
@@ -153,7 +162,7 @@ mod tests {
     fn row_sums_reach_the_target() {
         let knn = random_knn();
         for local_connectivity in [1.0, 1.75] {
-            for (i, s) in smooth_knn(&knn, local_connectivity, 1.0)
+            for (i, s) in smooth_knn(&knn, local_connectivity, mean_distance(&knn))
                 .into_iter()
                 .enumerate()
             {

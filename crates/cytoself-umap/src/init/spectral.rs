@@ -174,7 +174,7 @@ fn component(
             }
         };
     }
-    with_width!(8 16 32 72)
+    with_width!(8 40)
 }
 
 /// D^-1/2 A D^-1/2: its largest eigenvalues are the smallest of the normalised Laplacian.

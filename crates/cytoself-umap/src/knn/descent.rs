@@ -22,12 +22,17 @@ const TASK: usize = 256;
 /// The search ends when fewer entries than this share change in a round.
 const DELTA: f64 = 0.001;
 /// Trees for the first lists.
-const TREES: usize = 5;
+const TREES: usize = 8;
 /// Candidates of one kind that take part in a vertex's join.
-const CANDIDATES: usize = 16;
+const CANDIDATES: usize = 30;
 
 /// The `k` nearest points of every point, the point itself first, from random trees.
-pub(crate) fn from_trees<S: Space>(space: &S, k: usize, seed: u64, mut ticker: Ticker<'_>) -> Result<Knn, UmapError> {
+pub(crate) fn from_trees<S: Space>(
+    space: &S,
+    k: usize,
+    seed: u64,
+    mut ticker: Ticker<'_>,
+) -> Result<Knn, UmapError> {
     let mut lists = Lists::new(space.len(), k - 1);
     let stream = Stream::new(seed, Purpose::Trees);
     let leaf = (2 * k).max(30);
@@ -35,13 +40,16 @@ pub(crate) fn from_trees<S: Space>(space: &S, k: usize, seed: u64, mut ticker: T
         ticker.at(tree, 2 * TREES)?;
         let groups = leaves(space, leaf, stream.fork(tree as u64));
         for batch in groups.chunks(BATCH / 8) {
-            let tasks: Vec<_> = batch.par_chunks(TASK / 8).map(|groups| all_pairs(space, &lists, groups)).collect();
+            let tasks: Vec<_> = batch
+                .par_chunks(TASK / 8)
+                .map(|groups| all_pairs(space, &lists, groups))
+                .collect();
             lists.apply(&tasks);
         }
     }
     fill(space, &mut lists, stream.fork(u64::MAX));
     improve(space, &mut lists, seed, ticker.stage(500, 1000))?;
-    Ok(lists.into_knn(space))
+    Ok(lists.to_knn(space))
 }
 
 /// All pairs within groups.
@@ -60,20 +68,29 @@ fn all_pairs<S: Space>(space: &S, lists: &Lists, groups: &[Vec<u32>]) -> super::
 /// Random neighbours where the trees found too few.
 fn fill<S: Space>(space: &S, lists: &mut Lists, stream: Stream) {
     let n = lists.len();
-    lists.rows_mut().enumerate().with_min_len(64).for_each(|(i, row)| {
-        let mut tries = 0;
-        while row.last().is_some_and(|e| e.is_empty()) && tries < 8 * row.len() {
-            let j = stream.below((i * 1024 + tries) as u64, n);
-            if j != i {
-                insert(row, space.rank(i, j), j as u32);
+    lists
+        .rows_mut()
+        .enumerate()
+        .with_min_len(64)
+        .for_each(|(i, row)| {
+            let mut tries = 0;
+            while row.last().is_some_and(|e| e.is_empty()) && tries < 8 * row.len() {
+                let j = stream.below((i * 1024 + tries) as u64, n);
+                if j != i {
+                    insert(row, space.rank(i, j), j as u32);
+                }
+                tries += 1;
             }
-            tries += 1;
-        }
-    });
+        });
 }
 
 /// Joins until nearly nothing changes.
-pub(crate) fn improve<S: Space>(space: &S, lists: &mut Lists, seed: u64, mut ticker: Ticker<'_>) -> Result<(), UmapError> {
+pub(crate) fn improve<S: Space>(
+    space: &S,
+    lists: &mut Lists,
+    seed: u64,
+    mut ticker: Ticker<'_>,
+) -> Result<(), UmapError> {
     let n = lists.len();
     let rounds = (usize::BITS - n.leading_zeros()).max(5) as usize;
     let limit = (DELTA * (n * lists.k()) as f64) as usize;
@@ -88,7 +105,12 @@ pub(crate) fn improve<S: Space>(space: &S, lists: &mut Lists, seed: u64, mut tic
                 .enumerate()
                 .map(|(t, fresh)| {
                     let first = b * BATCH + t * TASK;
-                    join(space, lists, fresh, &joins.settled[first..first + fresh.len()])
+                    join(
+                        space,
+                        lists,
+                        fresh,
+                        &joins.settled[first..first + fresh.len()],
+                    )
                 })
                 .collect();
             changes += lists.apply(&tasks);
@@ -116,11 +138,22 @@ impl Joins {
             .with_min_len(64)
             .map(|(i, row)| {
                 let both = |want: bool| {
-                    let forward = row.iter().filter(move |e| !e.is_empty() && e.is_fresh() == want).map(|e| e.id());
-                    forward.chain(reverse.row(i).iter().filter(move |e| e.is_fresh() == want).map(|e| e.id()))
+                    let forward = row
+                        .iter()
+                        .filter(move |e| !e.is_empty() && e.is_fresh() == want)
+                        .map(|e| e.id());
+                    forward.chain(
+                        reverse
+                            .row(i)
+                            .iter()
+                            .filter(move |e| e.is_fresh() == want)
+                            .map(|e| e.id()),
+                    )
                 };
                 let chosen = (draw(both(true), i, key), draw(both(false), i, key));
-                row.iter_mut().filter(|e| chosen.0.contains(&e.id())).for_each(settle);
+                row.iter_mut()
+                    .filter(|e| chosen.0.contains(&e.id()))
+                    .for_each(settle);
                 chosen
             })
             .unzip();
@@ -176,7 +209,12 @@ impl Reverse {
 }
 
 /// Fresh with fresh and fresh with settled, for some vertices.
-fn join<S: Space>(space: &S, lists: &Lists, fresh: &[Vec<u32>], settled: &[Vec<u32>]) -> super::lists::Proposals {
+fn join<S: Space>(
+    space: &S,
+    lists: &Lists,
+    fresh: &[Vec<u32>],
+    settled: &[Vec<u32>],
+) -> super::lists::Proposals {
     let mut proposals = lists.proposals();
     for (fresh, settled) in fresh.iter().zip(settled) {
         for (a, &i) in fresh.iter().enumerate() {
@@ -202,11 +240,16 @@ mod tests {
         let s = Stream::new(2, Purpose::Noise);
         let x = Array2::from_shape_fn((3000, 8), |(i, j)| s.normal((i * 8 + j) as u64));
         let source = PointSource::dense(x.view()).unwrap();
-        let PointSource::Dense(points) = &source else { unreachable!() };
+        let PointSource::Dense(points) = &source else {
+            unreachable!()
+        };
         for metric in Metric::ALL {
             let space = DenseSpace::new(points, metric);
             let run = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
                 pool.install(|| from_trees(&space, 11, 5, Ticker::new(&mut silent())).unwrap())
             };
             let found = run(1);
@@ -221,7 +264,9 @@ mod tests {
     fn duplicates_do_not_overflow() {
         let x = Array2::from_shape_fn((400, 2), |(i, _)| (i % 3) as f32);
         let source = PointSource::dense(x.view()).unwrap();
-        let PointSource::Dense(points) = &source else { unreachable!() };
+        let PointSource::Dense(points) = &source else {
+            unreachable!()
+        };
         let space = DenseSpace::new(points, Metric::Euclidean);
         let knn = from_trees(&space, 10, 5, Ticker::new(&mut silent())).unwrap();
         assert!(knn.distances().iter().all(|d| *d == 0.0));

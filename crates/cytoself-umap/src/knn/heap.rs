@@ -29,10 +29,6 @@ impl Heaps {
         &self.ids[row * self.k..(row + 1) * self.k]
     }
 
-    pub(crate) fn ranks(&self, row: usize) -> &[f32] {
-        &self.ranks[row * self.k..(row + 1) * self.k]
-    }
-
     /// The rank to beat.
     pub(crate) fn worst(&self, row: usize) -> f32 {
         self.ranks[row * self.k]
@@ -88,12 +84,6 @@ impl HeapMut<'_> {
         true
     }
 
-    /// As [`HeapMut::push`], leaving out an id that is there already.
-    #[inline]
-    pub(crate) fn push_new(&mut self, rank: f32, id: u32) -> bool {
-        self.accepts(rank, id) && !self.ids.contains(&id) && self.push(rank, id)
-    }
-
     #[inline]
     fn key(&self, at: usize) -> (f32, u32) {
         (self.ranks[at], self.ids[at])
@@ -116,11 +106,10 @@ mod tests {
             let mut heaps = Heaps::new(1, 9);
             let mut groups = heaps.groups(1);
             items.iter().for_each(|&(r, i)| {
-                groups[0].push_new(r, i);
-                groups[0].push_new(r, i);
+                groups[0].push(r, i);
             });
             let mut got: Vec<(f32, u32)> = heaps
-                .ranks(0)
+                .ranks
                 .iter()
                 .copied()
                 .zip(heaps.ids(0).iter().copied())

@@ -22,7 +22,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    const EMPTY: Self = Self { rank: f32::INFINITY, tagged: u32::MAX & !FRESH };
+    const EMPTY: Self = Self {
+        rank: f32::INFINITY,
+        tagged: !FRESH,
+    };
 
     pub(crate) fn id(self) -> u32 {
         self.tagged & !FRESH
@@ -38,7 +41,10 @@ impl Entry {
 
     /// An entry without a rank, for lists turned round.
     pub(crate) fn reverse(id: u32, fresh: bool) -> Self {
-        Self { rank: 0.0, tagged: if fresh { id | FRESH } else { id } }
+        Self {
+            rank: 0.0,
+            tagged: if fresh { id | FRESH } else { id },
+        }
     }
 
     fn key(self) -> (f32, u32) {
@@ -60,7 +66,10 @@ pub(crate) struct Proposals {
 impl Lists {
     /// Lists of at most 2^31 - 2 points.
     pub(crate) fn new(n: usize, k: usize) -> Self {
-        Self { k, entries: vec![Entry::EMPTY; n * k] }
+        Self {
+            k,
+            entries: vec![Entry::EMPTY; n * k],
+        }
     }
 
     pub(crate) fn k(&self) -> usize {
@@ -86,7 +95,9 @@ impl Lists {
     }
 
     pub(crate) fn proposals(&self) -> Proposals {
-        Proposals { owners: vec![Vec::new(); self.len().div_ceil(OWNED)] }
+        Proposals {
+            owners: vec![Vec::new(); self.len().div_ceil(OWNED)],
+        }
     }
 
     /// Proposes each of the two points to the other, where it may be welcome.
@@ -109,7 +120,10 @@ impl Lists {
             .enumerate()
             .map(|(owner, rows)| {
                 let all = proposals.iter().flat_map(|p| &p.owners[owner]);
-                all.filter(|&&(i, j, rank)| insert(&mut rows[(i as usize - owner * OWNED) * k..][..k], rank, j)).count()
+                all.filter(|&&(i, j, rank)| {
+                    insert(&mut rows[(i as usize - owner * OWNED) * k..][..k], rank, j)
+                })
+                .count()
             })
             .collect();
         counts.iter().sum()
@@ -118,23 +132,31 @@ impl Lists {
     /// Lists from candidates per point, ranked in `space`.
     pub(crate) fn ranked<S: Space>(space: &S, candidates: &Knn, k: usize) -> Self {
         let mut lists = Self::new(space.len(), k);
-        lists.rows_mut().enumerate().with_min_len(16).for_each(|(i, row)| {
-            for &j in candidates.indices().row(i) {
-                if j != Knn::MISSING && j as usize != i {
-                    insert(row, space.rank(i, j as usize), j);
+        lists
+            .rows_mut()
+            .enumerate()
+            .with_min_len(16)
+            .for_each(|(i, row)| {
+                for &j in candidates.indices().row(i) {
+                    if j != Knn::MISSING && j as usize != i {
+                        insert(row, space.rank(i, j as usize), j);
+                    }
                 }
-            }
-        });
+            });
         lists
     }
 
     /// The graph, each point first in its own row.
-    pub(crate) fn into_knn<S: Space>(self, space: &S) -> Knn {
+    pub(crate) fn to_knn<S: Space>(&self, space: &S) -> Knn {
         let rows: Vec<(Vec<u32>, Vec<f32>)> = (0..self.len())
             .into_par_iter()
             .map(|i| {
                 let own = (i as u32, 0.0);
-                let found = self.row(i).iter().filter(|e| !e.is_empty()).map(|e| (e.id(), space.distance(e.rank)));
+                let found = self
+                    .row(i)
+                    .iter()
+                    .filter(|e| !e.is_empty())
+                    .map(|e| (e.id(), space.distance(e.rank)));
                 std::iter::once(own).chain(found).unzip()
             })
             .collect();
@@ -155,7 +177,10 @@ pub(crate) fn insert(row: &mut [Entry], rank: f32, id: u32) -> bool {
         return false;
     }
     row.copy_within(at..row.len() - 1, at + 1);
-    row[at] = Entry { rank, tagged: id | FRESH };
+    row[at] = Entry {
+        rank,
+        tagged: id | FRESH,
+    };
     true
 }
 

@@ -15,7 +15,13 @@ pub(crate) fn leaves<S: Space>(space: &S, leaf: usize, stream: Stream) -> Vec<Ve
     split(space, (0..space.len() as u32).collect(), leaf, stream, 0)
 }
 
-fn split<S: Space>(space: &S, members: Vec<u32>, leaf: usize, stream: Stream, depth: usize) -> Vec<Vec<u32>> {
+fn split<S: Space>(
+    space: &S,
+    members: Vec<u32>,
+    leaf: usize,
+    stream: Stream,
+    depth: usize,
+) -> Vec<Vec<u32>> {
     if members.len() <= leaf {
         return vec![members];
     }
@@ -28,7 +34,12 @@ fn split<S: Space>(space: &S, members: Vec<u32>, leaf: usize, stream: Stream, de
     a
 }
 
-fn halves<S: Space>(space: &S, members: Vec<u32>, stream: Stream, depth: usize) -> (Vec<u32>, Vec<u32>) {
+fn halves<S: Space>(
+    space: &S,
+    members: Vec<u32>,
+    stream: Stream,
+    depth: usize,
+) -> (Vec<u32>, Vec<u32>) {
     let n = members.len();
     // Deep trees come from data with many equal points: these are cut in the middle.
     let tries = if depth < 64 { TRIES } else { 0 };
@@ -36,8 +47,10 @@ fn halves<S: Space>(space: &S, members: Vec<u32>, stream: Stream, depth: usize) 
         let a = stream.below(2 * t, n);
         let b = (a + 1 + stream.below(2 * t + 1, n - 1)) % n;
         let (a, b) = (members[a] as usize, members[b] as usize);
-        let (left, right): (Vec<u32>, Vec<u32>) =
-            members.iter().copied().partition(|&i| space.rank(i as usize, a) < space.rank(i as usize, b));
+        let (left, right): (Vec<u32>, Vec<u32>) = members
+            .iter()
+            .copied()
+            .partition(|&i| space.rank(i as usize, a) < space.rank(i as usize, b));
         if left.len().min(right.len()) >= n / 10 {
             return (left, right);
         }
@@ -57,9 +70,14 @@ mod tests {
 
     #[test]
     fn leaves_are_a_partition_even_of_equal_points() {
-        for x in [Array2::from_shape_fn((500, 2), |(i, j)| ((i * (j + 2)) % 97) as f32), Array2::zeros((500, 2))] {
+        for x in [
+            Array2::from_shape_fn((500, 2), |(i, j)| ((i * (j + 2)) % 97) as f32),
+            Array2::zeros((500, 2)),
+        ] {
             let source = PointSource::dense(x.view()).unwrap();
-            let PointSource::Dense(points) = &source else { unreachable!() };
+            let PointSource::Dense(points) = &source else {
+                unreachable!()
+            };
             let space = DenseSpace::new(points, Metric::Euclidean);
             let groups = leaves(&space, 30, Stream::new(1, Purpose::Trees));
             assert!(groups.iter().all(|g| g.len() <= 30));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gemm::{Parallelism, gemm};
-use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
 use rayon::prelude::*;
 
 use super::space::{Scratch, Space, block_by_pairs};
@@ -30,6 +30,12 @@ impl<'a> DensePoints<'a> {
     #[must_use]
     pub fn rows(&self) -> ArrayView2<'_, f32> {
         self.rows.view()
+    }
+
+    pub(crate) fn select(&self, rows: &[usize]) -> DensePoints<'static> {
+        DensePoints {
+            rows: CowArray::from(self.rows.select(Axis(0), rows)),
+        }
     }
 
     pub(crate) fn content_hash(&self) -> u64 {
@@ -267,6 +273,14 @@ impl Space for DenseSpace<'_> {
                 let other = norm.sqrt() + rank.max(0.0).sqrt();
                 unit * (norm + other * other)
             }
+        }
+    }
+
+    fn features(&self) -> usize {
+        if self.metric == Metric::Manhattan {
+            0
+        } else {
+            self.columns
         }
     }
 

@@ -110,6 +110,10 @@ impl Space for DistanceSpace<'_> {
         0.0
     }
 
+    fn features(&self) -> usize {
+        0
+    }
+
     fn expand(&self, _: &[usize]) -> Option<Array2<f32>> {
         None
     }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
+use crate::knn::project_by_rows;
+
 /// Buffers of one worker, reused from block to block.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -45,6 +47,17 @@ pub(crate) trait Space: Sync {
 
     /// Reference points as rows of numbers, where that is possible: `points.len()` rows.
     fn expand(&self, points: &[usize]) -> Option<Array2<f32>>;
+
+    /// Columns of [`Space::expand`]; 0 where that is not possible or its Euclidean distances mean nothing.
+    fn features(&self) -> usize;
+
+    /// Products of every reference point's expansion with the rows of `basis`, up to one constant per row of `basis`.
+    fn project(&self, basis: &Array2<f32>) -> Array2<f32>
+    where
+        Self: Sized,
+    {
+        project_by_rows(self, basis)
+    }
 }
 
 /// A block computed pair by pair.

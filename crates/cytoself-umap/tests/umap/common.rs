@@ -108,3 +108,15 @@ pub fn nearest_centre_errors(
         .filter(|&i| nearest(i) != Some(labels[i]))
         .count()
 }
+
+/// Mean share of a point's `k` nearest in the data that are among its `k` nearest in the map.
+pub fn neighbour_overlap(data: ArrayView2<'_, f32>, map: ArrayView2<'_, f32>, k: usize) -> f64 {
+    let shared = |i: usize| {
+        let near = order(data, i)[..k].to_vec();
+        order(map, i)[..k]
+            .iter()
+            .filter(|j| near.contains(j))
+            .count()
+    };
+    (0..data.nrows()).map(shared).sum::<usize>() as f64 / (data.nrows() * k) as f64
+}

@@ -56,11 +56,14 @@ impl CodeDistances {
         let dim = codebook.dim();
         let rows = codebook.as_slice();
         let mut table = vec![0.0; codes * codes];
-        table.par_chunks_mut(codes).zip(rows.par_chunks_exact(dim)).for_each(|(out, row)| {
-            for (distance, other) in out.iter_mut().zip(rows.chunks_exact(dim)) {
-                *distance = squared_distance(row, other) as f32;
-            }
-        });
+        table
+            .par_chunks_mut(codes)
+            .zip(rows.par_chunks_exact(dim))
+            .for_each(|(out, row)| {
+                for (distance, other) in out.iter_mut().zip(rows.chunks_exact(dim)) {
+                    *distance = squared_distance(row, other) as f32;
+                }
+            });
         Self { codes, table }
     }
 
@@ -79,7 +82,11 @@ impl CodeDistances {
     /// The squared distance between two codes; `None` past the end.
     #[must_use]
     pub fn between(&self, a: usize, b: usize) -> Option<f32> {
-        if a < self.codes && b < self.codes { self.table.get(a * self.codes + b).copied() } else { None }
+        if a < self.codes && b < self.codes {
+            self.table.get(a * self.codes + b).copied()
+        } else {
+            None
+        }
     }
 
     /// The squared distance between two rows of codes.
@@ -104,14 +111,23 @@ impl CodeDistances {
         self.check_row(rows, n * m)?;
         let mut distances = vec![0.0; n];
         // The table's rows of the query's codes, one after the other: `m * codes` floats that stay in the cache.
-        let own: Vec<&[f32]> =
-            query.iter().map(|q| &self.table[q.place() * self.codes..][..self.codes]).collect();
-        distances.par_chunks_mut(1024).zip(rows.par_chunks(1024 * m.max(1))).for_each(|(out, rows)| {
-            for (distance, row) in out.iter_mut().zip(rows.chunks_exact(m)) {
-                let sum: f64 = own.iter().zip(row).map(|(table, c)| f64::from(table[c.place()])).sum();
-                *distance = sum as f32;
-            }
-        });
+        let own: Vec<&[f32]> = query
+            .iter()
+            .map(|q| &self.table[q.place() * self.codes..][..self.codes])
+            .collect();
+        distances
+            .par_chunks_mut(1024)
+            .zip(rows.par_chunks(1024 * m.max(1)))
+            .for_each(|(out, rows)| {
+                for (distance, row) in out.iter_mut().zip(rows.chunks_exact(m)) {
+                    let sum: f64 = own
+                        .iter()
+                        .zip(row)
+                        .map(|(table, c)| f64::from(table[c.place()]))
+                        .sum();
+                    *distance = sum as f32;
+                }
+            });
         Ok(distances)
     }
 
@@ -120,37 +136,61 @@ impl CodeDistances {
     /// # Errors
     /// - as [`CodeDistances::rows_squared`];
     /// - [`VqError::Parameter`]: `m` is 0.
-    pub fn many_to_many<I: CodeIndex>(&self, a: &[I], b: &[I], m: usize) -> Result<Vec<f32>, VqError> {
+    pub fn many_to_many<I: CodeIndex>(
+        &self,
+        a: &[I],
+        b: &[I],
+        m: usize,
+    ) -> Result<Vec<f32>, VqError> {
         if m == 0 {
-            return Err(VqError::Parameter { name: "m", value: "0".into(), expected: "at least 1" });
+            return Err(VqError::Parameter {
+                name: "m",
+                value: "0".into(),
+                expected: "at least 1",
+            });
         }
         self.check_row(a, a.len() / m * m)?;
         self.check_row(b, b.len() / m * m)?;
         let nb = b.len() / m;
         let mut distances = vec![0.0; a.len() / m * nb];
         if nb > 0 {
-            distances.par_chunks_mut(nb).zip(a.par_chunks_exact(m)).for_each(|(out, a)| {
-                for (distance, b) in out.iter_mut().zip(b.chunks_exact(m)) {
-                    *distance = self.sum(a, b) as f32;
-                }
-            });
+            distances
+                .par_chunks_mut(nb)
+                .zip(a.par_chunks_exact(m))
+                .for_each(|(out, a)| {
+                    for (distance, b) in out.iter_mut().zip(b.chunks_exact(m)) {
+                        *distance = self.sum(a, b) as f32;
+                    }
+                });
         }
         Ok(distances)
     }
 
     fn sum<I: CodeIndex>(&self, a: &[I], b: &[I]) -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(self.table[a.place() * self.codes + b.place()])).sum()
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(self.table[a.place() * self.codes + b.place()]))
+            .sum()
     }
 
     fn check_row<I: CodeIndex>(&self, row: &[I], expected: usize) -> Result<(), VqError> {
         if row.len() != expected {
             let found = row.len();
-            return Err(VqError::Length { what: "code row", shape: format!("[{expected}]"), expected, found });
+            return Err(VqError::Length {
+                what: "code row",
+                shape: format!("[{expected}]"),
+                expected,
+                found,
+            });
         }
         match row.iter().position(|c| c.place() >= self.codes) {
             Some(place) => {
                 let found = u32::try_from(row[place].place()).unwrap_or(u32::MAX);
-                Err(VqError::IndexOutOfRange { place, found, codes: self.codes })
+                Err(VqError::IndexOutOfRange {
+                    place,
+                    found,
+                    codes: self.codes,
+                })
             }
             None => Ok(()),
         }
@@ -184,22 +224,34 @@ pub fn unpack<I: CodeIndex>(
     let expected = images.saturating_mul(split).saturating_mul(positions);
     if indices.len() != expected {
         let (shape, found) = (format!("[{images}, {split}, {positions}]"), indices.len());
-        return Err(VqError::Length { what: "indices", shape, expected, found });
+        return Err(VqError::Length {
+            what: "indices",
+            shape,
+            expected,
+            found,
+        });
     }
     if let Some(place) = indices.iter().position(|i| i.place() >= codebook.codes()) {
         let found = u32::try_from(indices[place].place()).unwrap_or(u32::MAX);
-        return Err(VqError::IndexOutOfRange { place, found, codes: codebook.codes() });
+        return Err(VqError::IndexOutOfRange {
+            place,
+            found,
+            codes: codebook.codes(),
+        });
     }
     let mut vectors = vec![0.0; expected * dim];
     if positions > 0 {
-        vectors.par_chunks_mut(dim * positions).zip(indices.par_chunks(positions)).for_each(|(out, indices)| {
-            for (position, index) in indices.iter().enumerate() {
-                let code = &codebook.as_slice()[index.place() * dim..][..dim];
-                for (i, &value) in code.iter().enumerate() {
-                    out[i * positions + position] = value;
+        vectors
+            .par_chunks_mut(dim * positions)
+            .zip(indices.par_chunks(positions))
+            .for_each(|(out, indices)| {
+                for (position, index) in indices.iter().enumerate() {
+                    let code = &codebook.as_slice()[index.place() * dim..][..dim];
+                    for (i, &value) in code.iter().enumerate() {
+                        out[i * positions + position] = value;
+                    }
                 }
-            }
-        });
+            });
     }
     Ok(vectors)
 }
@@ -215,11 +267,18 @@ mod tests {
         let z = Codebook::uniform(5 * 3 * 4, 6, 2).unwrap();
         let quantizer = SplitQuantizer::new(codebook.clone(), 3).unwrap();
         let found = quantizer.quantize_images(z.as_slice(), 5, 4).unwrap();
-        assert_eq!(unpack(&found.indices, &codebook, 5, 3, 4).unwrap(), found.quantized);
+        assert_eq!(
+            unpack(&found.indices, &codebook, 5, 3, 4).unwrap(),
+            found.quantized
+        );
 
         let table = CodeDistances::new(&codebook);
-        let all = table.many_to_many(&found.indices, &found.indices, 12).unwrap();
-        let one = table.one_to_many(&found.indices[12..24], &found.indices).unwrap();
+        let all = table
+            .many_to_many(&found.indices, &found.indices, 12)
+            .unwrap();
+        let one = table
+            .one_to_many(&found.indices[12..24], &found.indices)
+            .unwrap();
         assert_eq!(one, all[5..10]);
         for a in 0..5 {
             for b in 0..5 {
@@ -233,7 +292,14 @@ mod tests {
     #[test]
     fn bad_rows_are_refused() {
         let table = CodeDistances::new(&Codebook::uniform(3, 2, 1).unwrap());
-        assert!(matches!(table.rows_squared(&[0u32, 3], &[0, 0]), Err(VqError::IndexOutOfRange { place: 1, found: 3, .. })));
+        assert!(matches!(
+            table.rows_squared(&[0u32, 3], &[0, 0]),
+            Err(VqError::IndexOutOfRange {
+                place: 1,
+                found: 3,
+                ..
+            })
+        ));
         assert!(table.rows_squared(&[0u32], &[0, 0]).is_err());
         assert!(table.one_to_many(&[0u32, 1], &[0, 1, 2]).is_err());
         assert!(table.one_to_many::<u16>(&[], &[]).unwrap().is_empty());

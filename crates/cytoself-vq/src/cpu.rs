@@ -267,28 +267,81 @@ fn finish(
         vector,
     } = scratch;
     let (dim, width) = (tiles.dim, tiles.width);
-    let weights = search.codebook.as_slice();
-    for (lane, (index, distance)) in out.indices.iter_mut().zip(out.distances).enumerate() {
-        let tile = &tiles.values[(lane - lane % width) * dim..][..dim * width];
-        for (value, row) in vector.iter_mut().zip(tile.chunks_exact(width)) {
-            *value = row[lane % width];
-        }
-        *index = if tiles.exact[lane] {
-            reference::nearest(vector, &search.codebook)
-        } else if tiles.best[lane] - tiles.second[lane] <= tiles.slack[lane] {
-            nearest_within(vector, &search.codebook, tiles.slack[lane], scores)
+    for (lane, index) in out.indices.iter_mut().enumerate() {
+        let near = tiles.best[lane] - tiles.second[lane] <= tiles.slack[lane];
+        *index = if near || tiles.exact[lane] {
+            let tile = &tiles.values()[(lane - lane % width) * dim..][..dim * width];
+            for (value, row) in vector.iter_mut().zip(tile.chunks_exact(width)) {
+                *value = row[lane % width];
+            }
+            if tiles.exact[lane] {
+                reference::nearest(vector, &search.codebook)
+            } else {
+                nearest_within(vector, &search.codebook, tiles.slack[lane], scores)
+            }
         } else {
             tiles.index[lane].to_bits()
         };
-        let code = &weights[*index as usize * dim..][..dim];
-        *distance = reference::squared_distance(vector, code) as f32;
+    }
+    let groups = out
+        .indices
+        .chunks(GROUP)
+        .zip(out.distances.chunks_mut(GROUP));
+    for (group, (indices, distances)) in groups.enumerate() {
+        let codes = rows(&search.codebook, indices);
+        let lane = group * GROUP;
+        let tile = &tiles.values()[(lane - lane % width) * dim..][..dim * width];
+        squared_distances(tile, width, lane % width, &codes, distances);
         if let Some(quantized) = out.quantized {
-            let shape = vectors.shape();
-            let start = shape.offset(first + lane);
-            for (i, &value) in code.iter().enumerate() {
-                // SAFETY: each vector has its own places, and `check` has compared the lengths.
-                unsafe { quantized.write(start + i * shape.component_stride, value) };
-            }
+            write_codes(quantized, vectors, first + lane, &codes[..indices.len()]);
+        }
+    }
+}
+
+/// Vectors whose distances are summed side by side; divides the width of every tile.
+const GROUP: usize = 4;
+
+/// The codes of a group; lanes without a vector repeat the first.
+#[inline(always)]
+fn rows<'a>(codebook: &'a Codebook, indices: &[u32]) -> [&'a [f32]; GROUP] {
+    let dim = codebook.dim();
+    std::array::from_fn(|l| {
+        let index = indices.get(l).unwrap_or(&indices[0]);
+        &codebook.as_slice()[*index as usize * dim..][..dim]
+    })
+}
+
+/// [`reference::squared_distance`] of the lanes `first..first + GROUP` of a tile to their codes.
+#[inline(always)]
+fn squared_distances(
+    tile: &[f32],
+    width: usize,
+    first: usize,
+    codes: &[&[f32]; GROUP],
+    out: &mut [f32],
+) {
+    let mut sums = [0.0f64; GROUP];
+    for (i, row) in tile.chunks_exact(width).enumerate() {
+        let row = &row[first..first + GROUP];
+        for l in 0..GROUP {
+            let difference = f64::from(row[l]) - f64::from(codes[l][i]);
+            sums[l] += difference * difference;
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sum as f32;
+    }
+}
+
+/// Writes the codes of vectors `first..` in the layout of the vectors.
+#[inline(always)]
+fn write_codes(quantized: &Scatter<'_>, vectors: &Vectors<'_>, first: usize, codes: &[&[f32]]) {
+    let shape = vectors.shape();
+    for (lane, code) in codes.iter().enumerate() {
+        let start = shape.offset(first + lane);
+        for (i, &value) in code.iter().enumerate() {
+            // SAFETY: each vector has its own places, and `check` has compared the lengths.
+            unsafe { quantized.write(start + i * shape.component_stride, value) };
         }
     }
 }

@@ -33,7 +33,12 @@ pub struct EmaParams {
 impl Default for EmaParams {
     fn default() -> Self {
         // 0.99 and 1e-5: van den Oord et al., arXiv:1711.00937, appendix A.1, and its published code.
-        Self { decay: 0.99, epsilon: 1e-5, dead_below: 0.0, seed: 42 }
+        Self {
+            decay: 0.99,
+            epsilon: 1e-5,
+            dead_below: 0.0,
+            seed: 42,
+        }
     }
 }
 
@@ -71,7 +76,13 @@ impl EmaParams {
     /// # Errors
     /// - [`VqError::Parameter`]: a setting is outside its range.
     pub fn check(self) -> Result<Self, VqError> {
-        let error = |name, value: f64, expected| Err(VqError::Parameter { name, value: value.to_string(), expected });
+        let error = |name, value: f64, expected| {
+            Err(VqError::Parameter {
+                name,
+                value: value.to_string(),
+                expected,
+            })
+        };
         if !(0.0..1.0).contains(&self.decay) {
             return error("decay", self.decay, "a value in [0, 1)");
         }
@@ -154,7 +165,10 @@ impl MovingAverage {
     /// - [`VqError::Dimension`]: vectors and codes differ in their number of components.
     pub fn update(&mut self, vectors: &Vectors<'_>, indices: &[u32]) -> Result<EmaStep, VqError> {
         if vectors.dim() != self.dim {
-            return Err(VqError::Dimension { expected: self.dim, found: vectors.dim() });
+            return Err(VqError::Dimension {
+                expected: self.dim,
+                found: vectors.dim(),
+            });
         }
         let batch = CodeSums::new(vectors, indices, self.codes)?;
         let (keep, take) = (self.params.decay, 1.0 - self.params.decay);
@@ -179,7 +193,8 @@ impl MovingAverage {
         rows.flat_map(|(sums, &count)| {
             // A code that was never chosen since decay has emptied it keeps the direction of its last sum.
             let smoothed = ((count + epsilon) * scale).max(f64::MIN_POSITIVE);
-            sums.iter().map(move |&sum| ((sum / smoothed) as f32).clamp(f32::MIN, f32::MAX))
+            sums.iter()
+                .map(move |&sum| ((sum / smoothed) as f32).clamp(f32::MIN, f32::MAX))
         })
         .collect()
     }
@@ -189,7 +204,9 @@ impl MovingAverage {
         if self.params.dead_below <= 0.0 || vectors.is_empty() {
             return Vec::new();
         }
-        let dead: Vec<usize> = (0..self.codes).filter(|&c| self.counts[c] < self.params.dead_below).collect();
+        let dead: Vec<usize> = (0..self.codes)
+            .filter(|&c| self.counts[c] < self.params.dead_below)
+            .collect();
         let mut random = Random::new(self.params.seed, self.steps);
         let mut vector = vec![0.0; self.dim];
         for &code in &dead {
@@ -218,7 +235,10 @@ mod tests {
         for _ in 0..200 {
             codebook = average.update(&vectors, &[0, 0]).unwrap().codebook;
         }
-        assert!((codebook.as_slice()[0] - 5.0).abs() < 1e-4 && (codebook.as_slice()[1] - 1.0).abs() < 1e-4);
+        assert!(
+            (codebook.as_slice()[0] - 5.0).abs() < 1e-4
+                && (codebook.as_slice()[1] - 1.0).abs() < 1e-4
+        );
     }
 
     #[test]

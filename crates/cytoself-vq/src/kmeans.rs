@@ -29,7 +29,10 @@ pub struct KmeansParams {
 
 impl Default for KmeansParams {
     fn default() -> Self {
-        Self { iterations: 10, seed: 42 }
+        Self {
+            iterations: 10,
+            seed: 42,
+        }
     }
 }
 
@@ -83,16 +86,26 @@ pub fn kmeans(
 ) -> Result<Codebook, VqError> {
     let dim = vectors.dim();
     if codes == 0 || vectors.is_empty() {
-        return Err(VqError::EmptyCodebook { codes: codes.min(vectors.len()), dim });
+        return Err(VqError::EmptyCodebook {
+            codes: codes.min(vectors.len()),
+            dim,
+        });
     }
-    if let Some(error) = (0..vectors.len()).into_par_iter().find_map_first(|v| vectors.non_finite(v)) {
+    if let Some(error) = (0..vectors.len())
+        .into_par_iter()
+        .find_map_first(|v| vectors.non_finite(v))
+    {
         return Err(error);
     }
     let total = (codes + params.iterations) as u64;
     let mut done = 0;
     let mut advance = || {
         done += 1;
-        if progress(done, total).is_break() { Err(VqError::Cancelled) } else { Ok(()) }
+        if progress(done, total).is_break() {
+            Err(VqError::Cancelled)
+        } else {
+            Ok(())
+        }
     };
     let mut codebook = seeds(vectors, codes, params.seed, &mut advance)?;
     for _ in 0..params.iterations {
@@ -172,15 +185,28 @@ fn lloyd(vectors: &Vectors<'_>, codebook: &Codebook) -> Result<Codebook, VqError
     let (codes, dim) = (codebook.codes(), codebook.dim());
     let mut indices = vec![0; vectors.len()];
     let mut distances = vec![0.0; vectors.len()];
-    let output = SearchOutput { indices: &mut indices, squared_distances: &mut distances, quantized: None };
+    let output = SearchOutput {
+        indices: &mut indices,
+        squared_distances: &mut distances,
+        quantized: None,
+    };
     CpuSearch::new(codebook.clone()).search(vectors, output)?;
     let CodeSums { counts, sums } = CodeSums::new(vectors, &indices, codes)?;
     let mut weights = codebook.as_slice().to_vec();
     let mut far: Option<std::vec::IntoIter<usize>> = None;
-    for ((code, sum), &count) in weights.chunks_exact_mut(dim).zip(sums.chunks_exact(dim)).zip(&counts) {
+    for ((code, sum), &count) in weights
+        .chunks_exact_mut(dim)
+        .zip(sums.chunks_exact(dim))
+        .zip(&counts)
+    {
         if count > 0 {
-            code.iter_mut().zip(sum).for_each(|(c, &s)| *c = (s / f64::from(count)) as f32);
-        } else if let Some(vector) = far.get_or_insert_with(|| furthest(&distances).into_iter()).next() {
+            code.iter_mut()
+                .zip(sum)
+                .for_each(|(c, &s)| *c = (s / f64::from(count)) as f32);
+        } else if let Some(vector) = far
+            .get_or_insert_with(|| furthest(&distances).into_iter())
+            .next()
+        {
             vectors.copy_to(vector, code);
         }
     }
@@ -189,7 +215,9 @@ fn lloyd(vectors: &Vectors<'_>, codebook: &Codebook) -> Result<Codebook, VqError
 
 /// The vectors that are not at their code, the furthest first; of equals the first.
 fn furthest(distances: &[f32]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..distances.len()).filter(|&v| distances[v] > 0.0).collect();
+    let mut order: Vec<usize> = (0..distances.len())
+        .filter(|&v| distances[v] > 0.0)
+        .collect();
     order.sort_by(|&a, &b| distances[b].total_cmp(&distances[a]).then(a.cmp(&b)));
     order
 }
@@ -205,7 +233,11 @@ mod tests {
         let mut data = Vec::new();
         for i in 0..600 {
             for c in 0..3 {
-                let centre = if i % 6 == c || i % 6 == c + 3 { 20.0 * (1 + i % 6) as f64 } else { 0.0 };
+                let centre = if i % 6 == c || i % 6 == c + 3 {
+                    20.0 * (1 + i % 6) as f64
+                } else {
+                    0.0
+                };
                 data.push((centre + random.unit()) as f32);
             }
         }
@@ -215,8 +247,16 @@ mod tests {
     fn fit(threads: usize, codes: usize) -> Codebook {
         let data = clusters();
         let vectors = Vectors::rows(&data, 600, 1, 3).unwrap();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| kmeans(&vectors, codes, KmeansParams::default(), &mut |_, _| ControlFlow::Continue(())).unwrap())
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            kmeans(&vectors, codes, KmeansParams::default(), &mut |_, _| {
+                ControlFlow::Continue(())
+            })
+            .unwrap()
+        })
     }
 
     #[test]
@@ -234,9 +274,14 @@ mod tests {
     fn fewer_distinct_vectors_than_codes() {
         let data = [1.0, 1.0, 2.0];
         let vectors = Vectors::rows(&data, 3, 1, 1).unwrap();
-        let codebook = kmeans(&vectors, 4, KmeansParams::default(), &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let codebook = kmeans(&vectors, 4, KmeansParams::default(), &mut |_, _| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         assert!(codebook.as_slice().contains(&1.0) && codebook.as_slice().contains(&2.0));
-        let stopped = kmeans(&vectors, 4, KmeansParams::default(), &mut |_, _| ControlFlow::Break(()));
+        let stopped = kmeans(&vectors, 4, KmeansParams::default(), &mut |_, _| {
+            ControlFlow::Break(())
+        });
         assert!(matches!(stopped, Err(VqError::Cancelled)));
     }
 }

@@ -45,7 +45,7 @@ pub(super) unsafe fn tile_scores<V: Lanes, const C: usize>(
         unsafe {
             let codes = panels.codes.as_ptr().add(panel * panels.dim * C);
             let half_norms = panels.half_norms.as_ptr().add(panel * C);
-            let found = scores::<V, C>(tiles.values.as_ptr(), codes, half_norms, panels.dim);
+            let found = scores::<V, C>(tiles.values().as_ptr(), codes, half_norms, panels.dim);
             for (c, score) in found.iter().enumerate() {
                 let to = out.as_mut_ptr().add((panel * C + c) * width);
                 score[0].store(to);
@@ -71,7 +71,7 @@ unsafe fn search_block<V: Lanes, const C: usize>(
     let at = tile * width;
     // SAFETY: each state array has `width` values from `at`, each tile `dim * width` values, each panel `dim * C`.
     unsafe {
-        let values = tiles.values.as_ptr().add(at * dim);
+        let values = tiles.values().as_ptr().add(at * dim);
         let pair = |p: *const f32| [V::load(p), V::load(p.add(V::WIDTH))];
         let mut best = pair(tiles.best.as_ptr().add(at));
         let mut second = pair(tiles.second.as_ptr().add(at));

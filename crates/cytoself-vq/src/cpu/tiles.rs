@@ -6,8 +6,10 @@ use crate::vectors::Vectors;
 pub(super) struct Tiles {
     pub(super) width: usize,
     pub(super) dim: usize,
-    /// `[tiles, dim, width]`; lanes without a vector are zero.
-    pub(super) values: Vec<f32>,
+    /// `[tiles, dim, width]` from `start` on; lanes without a vector are zero.
+    buffer: Vec<f32>,
+    /// The first place of `buffer` that begins a cache line.
+    start: usize,
     /// Best score so far, `[tiles * width]`; likewise the next three.
     pub(super) best: Vec<f32>,
     /// The best score among the codes that did not win.
@@ -22,6 +24,9 @@ pub(super) struct Tiles {
     norms: Vec<f64>,
 }
 
+/// Loads that cross a cache line cost double.
+const CACHE_LINE: usize = 64;
+
 /// Above this, `|z| |c| + |c|^2 / 2` comes too close to the largest `f32` for scores to stay finite.
 const OVERFLOW: f64 = 1e37;
 
@@ -30,7 +35,8 @@ impl Tiles {
         Self {
             width,
             dim,
-            values: Vec::new(),
+            buffer: Vec::new(),
+            start: 0,
             best: Vec::new(),
             second: Vec::new(),
             index: Vec::new(),
@@ -38,6 +44,25 @@ impl Tiles {
             exact: Vec::new(),
             norms: vec![0.0; width],
         }
+    }
+
+    /// The values, `[tiles, dim, width]`, at the beginning of a cache line.
+    #[inline(always)]
+    pub(super) fn values(&self) -> &[f32] {
+        &self.buffer[self.start..]
+    }
+
+    fn clear_values(&mut self, length: usize) {
+        self.buffer.clear();
+        self.buffer
+            .resize(length + CACHE_LINE / size_of::<f32>(), 0.0);
+        // `align_offset` may refuse, which costs speed and nothing else.
+        self.start = self
+            .buffer
+            .as_ptr()
+            .align_offset(CACHE_LINE)
+            .min(CACHE_LINE / size_of::<f32>());
+        self.buffer.truncate(self.start + length);
     }
 
     pub(super) fn count(&self) -> usize {
@@ -55,8 +80,7 @@ impl Tiles {
     ) -> Result<(), usize> {
         let (width, dim) = (self.width, self.dim);
         let lanes = count.next_multiple_of(width);
-        self.values.clear();
-        self.values.resize(lanes * dim, 0.0);
+        self.clear_values(lanes * dim);
         for (state, start) in [
             (&mut self.best, f32::NEG_INFINITY),
             (&mut self.second, f32::NEG_INFINITY),
@@ -77,7 +101,7 @@ impl Tiles {
                 count - done,
                 width,
                 done,
-                &mut self.values,
+                &mut self.buffer[self.start..],
             );
             done += run;
         }
@@ -93,7 +117,8 @@ impl Tiles {
     fn bound_tile(&mut self, tile: usize, count: usize, largest_norm: f64) -> Result<(), usize> {
         let (width, dim) = (self.width, self.dim);
         self.norms.fill(0.0);
-        for row in self.values[tile * dim * width..][..dim * width].chunks_exact(width) {
+        for row in self.buffer[self.start + tile * dim * width..][..dim * width].chunks_exact(width)
+        {
             for (norm, &value) in self.norms.iter_mut().zip(row) {
                 *norm += f64::from(value) * f64::from(value);
             }

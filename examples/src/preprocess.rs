@@ -1,0 +1,297 @@
+//! The stage from fields of view to crops: what the binary `preprocess` does, for other binaries to call.
+
+mod channels;
+mod field;
+mod options;
+mod parts;
+mod record;
+mod shard;
+mod workers;
+
+pub use options::{Finder, Options};
+
+use std::collections::HashMap;
+
+use cytoself_io::{
+    CropLayout, CropStoreWriter, CropTable, FieldSpec, Manifest, Split, SplitParams, Value,
+    split_by_field,
+};
+
+use crate::cli::Failure;
+use crate::output::Output;
+use parts::{FieldPart, Parts};
+use record::Record;
+
+/// Channels of the store, in order.
+pub const CHANNELS: [&str; 3] = ["pro", "nuc", "nucdist"];
+
+/// Cuts the crops of all fields of the manifest that belong to the shard, and writes the crop store.
+///
+/// # Errors
+/// - the options contradict each other, or the manifest cannot be read;
+/// - no field gives a crop: the message says why;
+/// - the output exists, or cannot be written;
+/// - the user interrupts: what is finished is kept for `--resume`.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    options.check()?;
+    let manifest = Manifest::open(&options.manifest)?;
+    options.check_columns(&manifest)?;
+    let output = Output::folder(&options.out, options.common.overwrite)?;
+    let splits = split_fields(&manifest, options.common.seed)?;
+    let fields: Vec<&FieldSpec> = manifest
+        .fields()
+        .iter()
+        .filter(|f| options.shard.holds(&f.fov))
+        .collect();
+    let parts = Parts::open(options)?;
+    workers::work(options, &manifest, &fields, &parts)?;
+
+    let mut record = Record::new(options);
+    std::fs::remove_dir(output.path()).map_err(Failure::from)?;
+    let layout = options.describe(CropLayout::new(&CHANNELS, [options.crop_size; 2]));
+    let mut writer = CropStoreWriter::create(output.path(), &layout)?;
+    for field in &fields {
+        let part = parts.read(field)?;
+        record.add(field, &part);
+        if let FieldPart {
+            crops: Some((images, table)),
+            ..
+        } = part
+        {
+            let split = splits.get(&field.fov).copied().unwrap_or(Split::Train);
+            writer.append(images.view(), &with_split(table, split)?)?;
+        }
+    }
+    let crops = writer.len();
+    // A shard may happen to hold nothing but fields that cannot be used; the others go on without it.
+    if crops == 0 && !options.shard.is_part() {
+        return Err(record.nothing_found());
+    }
+    writer.finish()?;
+    record.write(output.path())?;
+    output.commit()?;
+    parts.remove()?;
+    options.common.say(record.summary(crops));
+    Ok(())
+}
+
+/// The split of every field, from the manifest alone: it depends neither on shards nor on what is found in the images.
+fn split_fields(manifest: &Manifest, seed: u64) -> Result<HashMap<String, Split>, Failure> {
+    let mut table = CropTable::new();
+    for field in manifest.fields() {
+        table.push(&[
+            ("protein", Value::Text(&field.protein)),
+            ("fov", Value::Text(&field.fov)),
+        ])?;
+    }
+    let (splits, _) = split_by_field(&table, &SplitParams::default().seed(seed))?;
+    Ok(manifest
+        .fields()
+        .iter()
+        .map(|f| f.fov.clone())
+        .zip(splits)
+        .collect())
+}
+
+fn with_split(mut table: CropTable, split: Split) -> Result<CropTable, Failure> {
+    let column = cytoself_io::TextColumn::repeat(split.as_str(), table.len());
+    table.insert("split", column)?;
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use cytoself_io::{merge_crop_stores, open_crops, write_png_u16};
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::cli::Common;
+
+    fn common(overwrite: bool) -> Common {
+        Common {
+            threads: None,
+            seed: 7,
+            quiet: true,
+            overwrite,
+        }
+    }
+
+    /// Fields of 240 px with nine nuclei each; the one numbered `broken` is cut short.
+    fn fields(folder: &Path, count: usize, broken: Option<usize>) -> PathBuf {
+        let mut manifest = String::from("path,protein,fov,channels\n");
+        for i in 0..count {
+            let draw = |name: &str, radius: f32| {
+                let image = Array2::from_shape_fn((240, 240), |(y, x)| {
+                    let (dy, dx) = ((y % 80) as f32 - 40.0, (x % 80) as f32 - 38.0 - i as f32);
+                    let noise = ((y * 7919 + x * 104_729 + i * 31) % 97) as f32;
+                    (20_000.0 / (1.0 + ((dy * dy + dx * dx).sqrt() - radius).exp()) + 500.0 + noise)
+                        as u16
+                });
+                let path = folder.join(format!("{i}_{name}.png"));
+                write_png_u16(&path, image.view()).unwrap();
+                if broken == Some(i) {
+                    let bytes = fs::read(&path).unwrap();
+                    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+                }
+            };
+            draw("nuc", 12.0);
+            draw("pro", 20.0);
+            manifest.push_str(&format!(
+                "{i}_nuc.png;{i}_pro.png,P{},f{i},nuc;pro\n",
+                i % 2
+            ));
+        }
+        let path = folder.join("manifest.csv");
+        fs::write(&path, manifest).unwrap();
+        path
+    }
+
+    fn options(folder: &Path, manifest: &Path, out: &str) -> Options {
+        let new = Options::new(manifest.to_path_buf(), folder.join(out), common(false));
+        Options {
+            crop_size: 40,
+            downsample: 1,
+            ..new
+        }
+    }
+
+    fn bytes(store: &Path) -> Vec<Vec<u8>> {
+        [
+            "zarr.json",
+            "table.csv",
+            "images/zarr.json",
+            "images/c/0/0/0/0",
+        ]
+        .map(|f| fs::read(store.join(f)).unwrap())
+        .to_vec()
+    }
+
+    #[test]
+    fn crops_lead_back_to_their_field_at_any_thread_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = fields(dir.path(), 3, None);
+        let mut stores = Vec::new();
+        for threads in [1, 3] {
+            let options = options(dir.path(), &manifest, &format!("t{threads}.zarr"));
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| run(&options)).unwrap();
+            stores.push(bytes(&options.out));
+        }
+        assert!(stores[0] == stores[1]);
+        let crops = open_crops(&dir.path().join("t1.zarr")).unwrap();
+        assert_eq!((crops.len(), crops.channels().len()), (27, 3));
+        let table = crops.table();
+        assert_eq!(table.text("crop").unwrap().get(0), "f0:1");
+        assert!((table.number("y").unwrap()[0] - 40.0).abs() <= 1.0);
+        assert!((table.number("x").unwrap()[9] - 39.0).abs() <= 1.0);
+        let mut out = vec![0.0; 3 * 1600];
+        crops.read_into(&[4], &[0, 1, 2], &mut out).unwrap();
+        assert!(out[..3200].iter().all(|v| (0.0..=1.0).contains(v)));
+        // The middle of a nucleus of radius 12 px, in hundredths of a pixel.
+        assert!(
+            (out[3200 + 20 * 40 + 20] - 0.12).abs() < 0.02,
+            "{}",
+            out[3200 + 20 * 40 + 20]
+        );
+    }
+
+    #[test]
+    fn shards_join_to_the_same_bytes_and_a_broken_field_is_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = fields(dir.path(), 5, Some(3));
+        let mut merged = Vec::new();
+        for count in [1, 2] {
+            let mut parts = Vec::new();
+            for i in 0..count {
+                let shard = format!("{i}/{count}").parse().unwrap();
+                let options = Options {
+                    shard,
+                    ..options(dir.path(), &manifest, &format!("s{i}of{count}.zarr"))
+                };
+                run(&options).unwrap();
+                parts.push(options.out);
+            }
+            let path = dir.path().join(format!("merged{count}.zarr"));
+            merge_crop_stores(&parts, &path, &mut |_, _| {
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+            merged.push(bytes(&path));
+        }
+        assert!(merged[0] == merged[1]);
+        let failures = fs::read_to_string(dir.path().join("s0of1.zarr/failures.csv")).unwrap();
+        assert!(
+            failures.lines().count() == 2
+                && failures.contains("f3")
+                && failures.contains("3_nuc.png"),
+            "{failures}"
+        );
+        let done = fs::read_to_string(dir.path().join("s0of1.zarr/done.json")).unwrap();
+        let done: serde_json::Value = serde_json::from_str(&done).unwrap();
+        assert_eq!((&done["failed"], &done["crops"]), (&1.into(), &36.into()));
+    }
+
+    #[test]
+    fn a_run_goes_on_where_it_was_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = fields(dir.path(), 3, None);
+        let whole = options(dir.path(), &manifest, "whole.zarr");
+        run(&whole).unwrap();
+
+        let cut = Options {
+            resume: true,
+            ..options(dir.path(), &manifest, "cut.zarr")
+        };
+        let parts = Parts::open(&cut).unwrap();
+        let read = Manifest::open(&manifest).unwrap();
+        let first: Vec<&FieldSpec> = read.fields().iter().take(2).collect();
+        workers::work(&cut, &read, &first, &parts).unwrap();
+        // A field that was being written when the run was killed.
+        fs::write(parts.folder().join("2.npy"), "half").unwrap();
+        fs::write(parts.folder().join("2.json.partial"), "{").unwrap();
+        run(&cut).unwrap();
+        assert!(bytes(&whole.out) == bytes(&cut.out));
+        assert!(!parts.folder().exists());
+    }
+
+    #[test]
+    fn bad_input_is_one_line_that_helps() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = fields(dir.path(), 1, None);
+        let text = |options: &Options| match run(options) {
+            Err(Failure::Input(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let of = |out: &str| options(dir.path(), &manifest, out);
+        assert!(
+            text(&Options {
+                crop_size: 400,
+                ..of("a")
+            })
+            .contains("9 nuclei too near the edge for --crop-size 400")
+        );
+        assert!(
+            text(&Options {
+                method: Finder::Labels,
+                ..of("b")
+            })
+            .contains("a column labels")
+        );
+        assert!(
+            text(&Options {
+                reject: vec!["ugly".into()],
+                ..of("c")
+            })
+            .contains("--reject ugly")
+        );
+        fs::write(&manifest, "path,protein,channels\n0_nuc.png,P,nuc\n").unwrap();
+        assert!(text(&of("d")).contains("expected a protein channel"));
+        assert!(!dir.path().join("d").exists());
+    }
+}

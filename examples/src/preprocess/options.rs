@@ -1,0 +1,262 @@
+//! The flags of `preprocess`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use cytoself_io::{CropLayout, Manifest, PixelType};
+use cytoself_segment::{Method, Normalization, ProjectionOrder};
+
+use super::shard::Shard;
+use crate::cli::{Common, Failure};
+
+/// Where the nuclei come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finder {
+    /// The fields are segmented.
+    Segment(Method),
+    /// The manifest names label images.
+    Labels,
+}
+
+impl FromStr for Finder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "labels" => Ok(Self::Labels),
+            other => other
+                .parse()
+                .map(Self::Segment)
+                .map_err(|_| "expected auto, opencell, local or labels".to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(method) => method.fmt(f),
+            Self::Labels => f.write_str("labels"),
+        }
+    }
+}
+
+/// Over which pixels intensities are scaled to 0..1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Unit {
+    /// Each crop by itself
+    Crop,
+    /// The whole field of view
+    Fov,
+}
+
+/// Type of the stored pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pixels {
+    /// Exact
+    F32,
+    /// Half the size: steps of 1/65535, and of 1/64 px in distances
+    U16,
+}
+
+/// What to cut from which fields, and where to write it.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// CSV of fields: path, protein, and where known fov, plate, channels, pixel_size_um, z_step_um, localization
+    #[arg(long, value_name = "FILE")]
+    pub manifest: PathBuf,
+    /// Crop store to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Side of the crops, in pixels after downsampling
+    #[arg(long, value_name = "PX", default_value_t = 100)]
+    pub crop_size: usize,
+    /// Where nuclei come from: auto, opencell, local, or labels (images named in the manifest)
+    #[arg(long, value_name = "M", default_value = "auto")]
+    pub method: Finder,
+    /// Column of the manifest that names a label image per field (for --method labels)
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: Option<String>,
+    /// Diameter of nuclei in pixels after downsampling [default: estimated from each field]
+    #[arg(long, value_name = "PX")]
+    pub diameter: Option<f64>,
+    /// Pixels of a field per pixel of a crop, along each side
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub downsample: usize,
+    /// Average pixels before projecting over z, instead of after it
+    #[arg(long)]
+    pub downsample_first: bool,
+    /// What intensities are scaled over
+    #[arg(long, value_enum, value_name = "UNIT", default_value = "crop")]
+    pub normalize: Unit,
+    /// Type of the stored pixels
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
+    pub pixels: Pixels,
+    /// Leave out nuclei with one of these flags: blurred,saturated,debris,mitotic,odd
+    #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
+    pub reject: Vec<String>,
+    /// Leave out nuclei with an outlier score above this
+    #[arg(long, value_name = "SCORE")]
+    pub max_outlier: Option<f64>,
+    /// Only the fields of one shard: i/N with i from 0 (N/N is the same as 0/N)
+    #[arg(long, value_name = "i/N", default_value = "0/1")]
+    pub shard: Shard,
+    /// Keep what an interrupted run with the same flags has finished
+    #[arg(long)]
+    pub resume: bool,
+    /// Flags of every binary.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+const FLAGS: [&str; 5] = ["blurred", "saturated", "debris", "mitotic", "odd"];
+
+impl Options {
+    /// The options of a plain run, for callers other than the command line.
+    #[must_use]
+    pub fn new(manifest: PathBuf, out: PathBuf, common: Common) -> Self {
+        Self {
+            manifest,
+            out,
+            crop_size: 100,
+            method: Finder::Segment(Method::Auto),
+            labels: None,
+            diameter: None,
+            downsample: 2,
+            downsample_first: false,
+            normalize: Unit::Crop,
+            pixels: Pixels::F32,
+            reject: Vec::new(),
+            max_outlier: None,
+            shard: Shard::default(),
+            resume: false,
+            common,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if !(2..=4096).contains(&self.crop_size) {
+            return Err(Failure::input(format!(
+                "--crop-size {}: expected 2 to 4096 px",
+                self.crop_size
+            )));
+        }
+        if !(1..=64).contains(&self.downsample) {
+            return Err(Failure::input(format!(
+                "--downsample {}: expected 1 to 64",
+                self.downsample
+            )));
+        }
+        if let Some(flag) = self.reject.iter().find(|f| !FLAGS.contains(&f.as_str())) {
+            return Err(Failure::input(format!(
+                "--reject {flag}: expected one of {}",
+                FLAGS.join(", ")
+            )));
+        }
+        if self.labels.is_some() && self.method != Finder::Labels {
+            return Err(Failure::input(format!(
+                "--labels is for --method labels, found --method {}",
+                self.method
+            )));
+        }
+        Ok(())
+    }
+
+    /// Fails if the manifest lacks the column of label images.
+    pub(super) fn check_columns(&self, manifest: &Manifest) -> Result<(), Failure> {
+        if self.method != Finder::Labels {
+            return Ok(());
+        }
+        let column = self.label_column();
+        if manifest.table().text(column).is_some() {
+            return Ok(());
+        }
+        let columns: Vec<&str> = manifest.table().columns().collect();
+        Err(Failure::input(format!(
+            "{}: expected a column {column} with the path of a label image per field, found the columns {}; name it with --labels",
+            self.manifest.display(),
+            columns.join(",")
+        )))
+    }
+
+    pub(super) fn label_column(&self) -> &str {
+        self.labels.as_deref().unwrap_or("labels")
+    }
+
+    pub(super) fn order(&self) -> ProjectionOrder {
+        if self.downsample_first {
+            ProjectionOrder::DownsampleFirst
+        } else {
+            ProjectionOrder::ProjectFirst
+        }
+    }
+
+    pub(super) fn normalization(&self) -> Normalization {
+        match self.normalize {
+            Unit::Crop => Normalization::Crop,
+            Unit::Fov => Normalization::Fov,
+        }
+    }
+
+    /// Everything that decides about the crops, by name.
+    pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let optional = |v: Option<f64>| v.map_or_else(|| "none".to_string(), |v| v.to_string());
+        vec![
+            ("method", self.method.to_string()),
+            (
+                "labels_column",
+                if self.method == Finder::Labels {
+                    self.label_column().to_string()
+                } else {
+                    "none".into()
+                },
+            ),
+            (
+                "diameter_px",
+                self.diameter
+                    .map_or_else(|| "estimated".to_string(), |d| d.to_string()),
+            ),
+            ("crop_size_px", self.crop_size.to_string()),
+            ("downsample", self.downsample.to_string()),
+            (
+                "projection",
+                if self.downsample_first {
+                    "mean then max"
+                } else {
+                    "max then mean"
+                }
+                .to_string(),
+            ),
+            (
+                "normalization",
+                format!("{:?}", self.normalize).to_lowercase(),
+            ),
+            (
+                "reject",
+                if self.reject.is_empty() {
+                    "none".to_string()
+                } else {
+                    self.reject.join(",")
+                },
+            ),
+            ("max_outlier", optional(self.max_outlier)),
+            ("seed", self.common.seed.to_string()),
+        ]
+    }
+
+    /// The layout with the record of how the crops were made.
+    pub(super) fn describe(&self, layout: CropLayout) -> CropLayout {
+        let layout = layout
+            .pixels(match self.pixels {
+                Pixels::F32 => PixelType::F32,
+                Pixels::U16 => PixelType::U16,
+            })
+            .made("stage", "preprocess")
+            .made("shard", self.shard);
+        self.parameters()
+            .into_iter()
+            .fold(layout, |layout, (name, value)| layout.made(name, value))
+    }
+}

@@ -11,7 +11,7 @@ use cytoself_examples::simulate::{Simulation, SimulationParams, write_dataset};
 
 /// Simulates microscope fields of cells with tagged proteins of known localisation.
 ///
-/// Writes images/*.ome.tif (DNA and protein, a z-stack of 16-bit slices), manifest.csv, truth/*_nuclei.png (labels),
+/// Writes images/*.ome.tif (a 16-bit z-stack of DNA and protein), manifest.csv, truth/*_nuclei.png (labels),
 /// groups.csv (protein, localisation), complexes.csv (protein, complex) and simulation.toml.
 #[derive(Debug, Parser)]
 #[command(

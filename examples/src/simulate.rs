@@ -7,7 +7,6 @@
 mod camera;
 mod cell;
 mod field;
-mod ome_tiff;
 mod optics;
 mod pattern;
 mod placement;
@@ -193,6 +192,8 @@ impl Simulation {
 mod tests {
     use std::ops::ControlFlow;
 
+    use ndarray::Axis;
+
     use super::*;
 
     fn small() -> Simulation {
@@ -239,16 +240,15 @@ mod tests {
         let simulation = small();
         for plan in simulation.fields() {
             let field = simulation.field(plan);
+            let projection = field
+                .stack
+                .index_axis(Axis(0), 0)
+                .fold_axis(Axis(0), 0, |a, b| *a.max(b));
             let mean = |inside: bool| {
-                let values: Vec<f32> = (0..field.nuclei.len())
-                    .filter(|&i| (field.nuclei[i] > 0) == inside)
-                    .map(|i| {
-                        field
-                            .dna
-                            .iter()
-                            .map(|slice| f32::from(slice[i]))
-                            .fold(0.0, f32::max)
-                    })
+                let pixels = projection.iter().zip(&field.nuclei);
+                let values: Vec<f32> = pixels
+                    .filter(|(_, label)| (**label > 0) == inside)
+                    .map(|(count, _)| f32::from(*count))
                     .collect();
                 values.iter().sum::<f32>() / values.len() as f32
             };

@@ -50,19 +50,21 @@ pub struct Camera {
 
 impl Camera {
     /// Counts for a plane of expected photons; consumes random numbers pixel by pixel.
-    #[must_use]
-    pub fn expose(&self, photons: &Plane, rng: &mut Rng) -> Vec<u16> {
-        let mut read = vec![0.0; photons.width];
-        let mut counts = Vec::with_capacity(photons.data.len());
-        for row in photons.data.chunks_exact(photons.width) {
+    pub fn expose(&self, photons: &Plane, rng: &mut Rng, counts: &mut [u16]) {
+        let width = photons.width;
+        let mut read = vec![0.0; width];
+        for (row, counts) in photons
+            .data
+            .chunks_exact(width)
+            .zip(counts.chunks_exact_mut(width))
+        {
             rng.fill_normal(&mut read);
-            counts.extend(row.iter().zip(&read).map(|(&mean, &noise)| {
+            for ((count, &mean), &noise) in counts.iter_mut().zip(row).zip(&read) {
                 let electrons = rng.poisson(mean.max(0.0)) + self.read_noise * noise;
                 // The cast saturates at 0 and 65535, as the converter does.
-                (self.offset + self.gain * electrons + 0.5) as u16
-            }));
+                *count = (self.offset + self.gain * electrons + 0.5) as u16;
+            }
         }
-        counts
     }
 }
 
@@ -77,7 +79,12 @@ mod tests {
             offset: 100.0,
             read_noise: 1.5,
         };
-        let counts = camera.expose(&Plane::filled(300, 300, 50.0), &mut Rng::new(1, &[]));
+        let mut counts = vec![0; 300 * 300];
+        camera.expose(
+            &Plane::filled(300, 300, 50.0),
+            &mut Rng::new(1, &[]),
+            &mut counts,
+        );
         let n = counts.len() as f64;
         let mean = counts.iter().map(|&c| f64::from(c)).sum::<f64>() / n;
         let variance = counts

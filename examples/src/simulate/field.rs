@@ -1,5 +1,7 @@
 //! One field of view, from its cells to the counts of the camera.
 
+use ndarray::{Array2, Array4};
+
 use super::camera::Plate;
 use super::optics::{Illumination, Optics};
 use super::pattern::dna_density;
@@ -36,16 +38,12 @@ pub struct FieldPlan {
 }
 
 /// A simulated field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SimulatedField {
-    /// Columns and rows.
-    pub size: usize,
-    /// Protein channel: slices of `size * size` counts, the lowest first.
-    pub protein: Vec<Vec<u16>>,
-    /// DNA channel, as the protein's.
-    pub dna: Vec<Vec<u16>>,
-    /// Truth: 0 outside nuclei, a number per nucleus inside.
-    pub nuclei: Vec<u16>,
+    /// Counts `[channel, z, y, x]`: DNA first, then protein; the lowest slice first.
+    pub stack: Array4<u16>,
+    /// Truth `[y, x]`: 0 outside nuclei, a number per nucleus inside.
+    pub nuclei: Array2<u16>,
 }
 
 /// The distance of slices of a stack, um.
@@ -104,16 +102,18 @@ pub fn simulate_field(
     );
 
     let mut rng = stream(CAMERA);
-    let mut expose = |planes: Vec<Plane>| {
-        planes
-            .iter()
-            .map(|p| plate.camera.expose(p, &mut rng))
-            .collect()
-    };
+    let mut counts = Array4::zeros((2, stack.slices, stack.size, stack.size));
+    let planes = dna.iter().chain(&tagged);
+    for (plane, counts) in planes.zip(
+        counts
+            .as_slice_mut()
+            .into_iter()
+            .flat_map(|all| all.chunks_exact_mut(stack.size * stack.size)),
+    ) {
+        plate.camera.expose(plane, &mut rng, counts);
+    }
     SimulatedField {
-        size: stack.size,
-        protein: expose(tagged),
-        dna: expose(dna),
+        stack: counts,
         nuclei: scene.nuclei(),
     }
 }

@@ -78,10 +78,10 @@ impl Rng {
         }
     }
 
-    /// A Poisson count: by inversion below a mean of 12, above it by the Cornish-Fisher expansion of the quantile,
+    /// A Poisson count: by inversion below a mean of 6, above it by the Cornish-Fisher expansion of the quantile,
     /// whose mean, variance and skew are those of the distribution.
     pub fn poisson(&mut self, mean: f32) -> f32 {
-        if mean < 12.0 {
+        if mean < 6.0 {
             return self.poisson_by_inversion(mean);
         }
         let z = self.normal();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn counts_are_poisson_on_both_branches() {
-        for mean in [0.3, 3.0, 11.9, 12.1, 90.0] {
+        for mean in [0.3, 3.0, 5.9, 6.1, 90.0] {
             let mut rng = Rng::new(7, &[]);
             let values: Vec<f32> = (0..100_000).map(|_| rng.poisson(mean)).collect();
             let (m, v) = moments(&values);

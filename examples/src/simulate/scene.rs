@@ -1,5 +1,7 @@
 //! The field before it is labelled: for every pixel, whose cell it is and which heights its compartments span.
 
+use ndarray::Array2;
+
 use super::cell::{Cell, PIXEL_UM};
 use super::plane::smooth_noise;
 use super::rng::Rng;
@@ -113,6 +115,9 @@ impl Scene {
         for y in rows {
             for x in columns.clone() {
                 let at = y * self.size + x;
+                if (x as f32 - cell.x).powi(2) + (y as f32 - cell.y).powi(2) > reach * reach {
+                    continue;
+                }
                 let (angle, r) = cell.polar(x as f32, y as f32);
                 let nucleus = cell.nucleus.at(angle);
                 // Cell edges are wavy, nuclei are not: the warp grows outwards.
@@ -199,19 +204,17 @@ impl Scene {
             .get((y + 0.5) as usize * self.size + (x + 0.5) as usize)
     }
 
-    /// The label image of the nuclei: 0 outside, 1.. for the cells in order.
+    /// The label image of the nuclei, `[y, x]`: 0 outside, 1.. for the cells in order.
     #[must_use]
-    pub fn nuclei(&self) -> Vec<u16> {
-        self.columns
-            .iter()
-            .map(|c| {
-                if c.cell != Column::NONE && c.rho <= 1.0 {
-                    c.cell + 1
-                } else {
-                    0
-                }
-            })
-            .collect()
+    pub fn nuclei(&self) -> Array2<u16> {
+        Array2::from_shape_fn((self.size, self.size), |(y, x)| {
+            let column = &self.columns[y * self.size + x];
+            if column.cell != Column::NONE && column.rho <= 1.0 {
+                column.cell + 1
+            } else {
+                0
+            }
+        })
     }
 }
 

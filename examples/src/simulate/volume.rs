@@ -59,6 +59,29 @@ pub struct Voxel<'a> {
     pub cytoplasm: f32,
 }
 
+impl<'a> Voxel<'a> {
+    fn of(scene: &'a Scene, column: &'a Column, index: usize, z: f32, slab: f32) -> Self {
+        let cell = &scene.cells[usize::from(column.cell)];
+        let chromosomes = column.nucleus.cover(z, slab);
+        let body = Span {
+            low: 0.0,
+            high: column.top,
+        }
+        .cover(z, slab);
+        Self {
+            cell,
+            column,
+            index,
+            z,
+            slab,
+            nucleus: if cell.has_nucleus() { chromosomes } else { 0.0 },
+            chromosomes,
+            nucleolus: column.nucleolus.cover(z, slab),
+            cytoplasm: (body - chromosomes).max(0.0),
+        }
+    }
+}
+
 /// Densities `[slices, size, size]`.
 ///
 /// Units: 1 is the density whose image is as bright as a thick uniform object of density 1, whatever the object's size;
@@ -98,37 +121,27 @@ impl Volume {
         textures: [&Texture; N],
         density: impl Fn(&Voxel, [f32; N]) -> f32,
     ) {
-        for k in 0..self.slices.len() {
-            let (z, slab) = (self.height(k), self.spacing);
-            let turns = textures.map(|t| (z / t.period).sin_cos());
-            for (index, (value, column)) in
-                self.slices[k].iter_mut().zip(&scene.columns).enumerate()
-            {
-                if column.top <= z - 0.5 * slab || column.cell == Column::NONE {
-                    continue;
+        let (size, slab) = (self.size, self.spacing);
+        let heights: Vec<f32> = (0..self.slices.len()).map(|k| self.height(k)).collect();
+        // Row by row, so that a row's columns and textures stay in the cache for all slices.
+        for (y, columns) in scene.columns.chunks_exact(size).enumerate() {
+            for (slice, &z) in self.slices.iter_mut().zip(&heights) {
+                let turns = textures.map(|t| (z / t.period).sin_cos());
+                for (x, (value, column)) in slice[y * size..][..size]
+                    .iter_mut()
+                    .zip(columns)
+                    .enumerate()
+                {
+                    if column.top <= z - 0.5 * slab || column.cell == Column::NONE {
+                        continue;
+                    }
+                    let index = y * size + x;
+                    let voxel = Voxel::of(scene, column, index, z, slab);
+                    *value += density(
+                        &voxel,
+                        std::array::from_fn(|t| textures[t].at(turns[t], index)),
+                    );
                 }
-                let cell = &scene.cells[usize::from(column.cell)];
-                let chromosomes = column.nucleus.cover(z, slab);
-                let body = Span {
-                    low: 0.0,
-                    high: column.top,
-                }
-                .cover(z, slab);
-                let voxel = Voxel {
-                    cell,
-                    column,
-                    index,
-                    z,
-                    slab,
-                    nucleus: if cell.has_nucleus() { chromosomes } else { 0.0 },
-                    chromosomes,
-                    nucleolus: column.nucleolus.cover(z, slab),
-                    cytoplasm: (body - chromosomes).max(0.0),
-                };
-                *value += density(
-                    &voxel,
-                    std::array::from_fn(|t| textures[t].at(turns[t], index)),
-                );
             }
         }
     }

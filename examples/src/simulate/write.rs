@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
 
+use cytoself_io::{OmeTiff, write_ome_tiff};
+use ndarray::Axis;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::field::{FieldPlan, SimulatedField, z_step_um};
-use super::{PIXEL_UM, Simulation, SimulationParams, ome_tiff};
+use super::{PIXEL_UM, Simulation, SimulationParams};
 use crate::cli::Failure;
 
 /// Version of the layout of the folder.
@@ -52,7 +54,16 @@ pub fn write_dataset(
 }
 
 fn write_field(folder: &Path, plan: &FieldPlan, field: &SimulatedField) -> Result<(), Failure> {
-    ome_tiff::write(&folder.join(image_path(plan)), &plan.fov, field)?;
+    let step = z_step_um(field.stack.len_of(Axis(1)));
+    let metadata = OmeTiff::new(&["nuc", "pro"])
+        .pixel_size_um(f64::from(PIXEL_UM))
+        .z_step_um(f64::from(step))
+        .description(&format!("simulated field {}", plan.fov));
+    write_ome_tiff(
+        &folder.join(image_path(plan)),
+        field.stack.view(),
+        &metadata,
+    )?;
     write_labels(&folder.join(truth_path(plan)), field)
 }
 
@@ -70,7 +81,7 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
 
 fn write_labels(path: &Path, field: &SimulatedField) -> Result<(), Failure> {
     let file = fs::File::create(path).map_err(|e| Failure::from(e).context(path.display()))?;
-    let side = field.size as u32;
+    let side = field.nuclei.ncols() as u32;
     let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), side, side);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Sixteen);

@@ -3,13 +3,17 @@
 //! Nothing here is published; the libraries under `crates/` are the product. A binary is a thin `main` over
 //! [`cli::run`] and one library call per stage.
 
+pub mod atlas;
 pub mod cli;
+pub mod convert;
 pub mod evaluation;
 pub mod interpretation;
 pub mod model;
 pub mod output;
 pub mod plot;
+pub mod preprocess;
 pub mod progress;
+pub mod quickstart;
 pub mod simulate;
 pub mod spectra;
 

@@ -36,8 +36,10 @@ pub(crate) fn write_store(path: &Path) {
         };
         code as u16
     });
+    // Codes of one localisation are near each other; those that several share lie in the middle.
     let codebook = Array2::from_shape_fn((32, 3), |(code, axis)| {
-        ((code * 7 + axis * 5) % 13) as f32 + code as f32 / 4.0
+        let place = if code < 12 { code / 4 * 10 } else { 10 };
+        place as f32 + ((code * 7 + axis * 5) % 13) as f32 / 13.0
     });
     let layout = EmbeddingLayout::new()
         .indices(1, [1, 4, 4], codebook.clone())

@@ -167,12 +167,34 @@ fn prepare(common: &Common) -> Result<(), Failure> {
             "--threads 0: expected at least 1; leave the flag out to use all cores",
         ));
     }
+    keep_freed_pages();
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = common.threads {
         pool = pool.num_threads(threads);
+        limit_candle(threads);
     }
     pool.build_global().map_err(Failure::other)?;
     progress::install_interrupt_handler().map_err(Failure::other)
+}
+
+/// Freed memory goes back to the system after this, milliseconds: longer than a training step, whose tensors come back.
+const KEPT_MS: std::ffi::c_long = 2000;
+
+/// Makes the allocator reuse the pages of large tensors from step to step instead of having them cleared anew.
+fn keep_freed_pages() {
+    // `mi_option_purge_delay` of mimalloc.h, which the bindings do not name.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: the option exists in mimalloc 2 and 3; setting it stores a number.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEPT_MS) };
+}
+
+/// Keeps candle's own thread pool, which adds gradients and waits spinning, within `--threads`.
+fn limit_candle(threads: usize) {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: runs first of all in `main`, before there is a second thread that could read the environment.
+        unsafe { std::env::set_var(VARIABLE, threads.to_string()) };
+    }
 }
 
 fn report(name: &str, failure: &Failure) -> ExitCode {

@@ -262,6 +262,10 @@ fn read_crop(crops: &dyn CropSource, model: &Model, id: &str) -> Result<Array3<f
     let [h, w] = crops.crop_shape();
     let mut pixels = vec![0.0; channels.len() * h * w];
     crops.read_into(&[row], &channels, &mut pixels)?;
+    let config = model.config();
+    config
+        .normalization
+        .apply(&mut pixels, &config.channels, h * w);
     Array3::from_shape_vec((channels.len(), h, w), pixels).map_err(Failure::other)
 }
 

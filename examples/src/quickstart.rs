@@ -193,6 +193,7 @@ impl Stages<'_> {
             device: "cpu".to_string(),
             resume: self.options.resume,
             channels: Vec::new(),
+            normalize: None,
             split: None,
             no_identification: self.options.no_identification,
             no_decoder: false,

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod model;
+mod normalization;
 mod preset;
 mod training;
 mod work;
@@ -11,6 +12,7 @@ pub use model::{
     HeadInit, InnerTarget, LevelConfig, ModelConfig, NormConfig, PaddingRule, QuantizerConfig,
     StageConfig, StemConfig, Upsampling,
 };
+pub use normalization::InputNormalization;
 pub use training::{
     AugmentationGroup, OptimizerKind, PlateauRule, ScheduleConfig, TrainingConfig, VarianceRule,
 };

@@ -121,19 +121,17 @@ impl Embedder {
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
         sink: &mut dyn FnMut(EmbeddingBlock) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
-        let names: Vec<&str> = self
-            .model
-            .config()
-            .channels
-            .iter()
-            .map(String::as_str)
-            .collect();
+        let config = self.model.config();
+        let names: Vec<&str> = config.channels.iter().map(String::as_str).collect();
         let channels = source.channel_indices(&names)?;
         let batch = batch.max(1);
         let [h, w] = source.crop_shape();
         let read = |rows: &[usize]| -> Result<Tensor, ModelError> {
             let mut pixels = vec![0.0; rows.len() * channels.len() * h * w];
             source.read_into(rows, &channels, &mut pixels)?;
+            config
+                .normalization
+                .apply(&mut pixels, &config.channels, h * w);
             Ok(Tensor::from_vec(
                 pixels,
                 (rows.len(), channels.len(), h, w),

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use cytoself_io::{CropSource, Split, open_crops};
 use cytoself_model::{
-    Config, Ending, ModelError, ModelFolder, Trainer, TrainingData, TrainingOutcome,
+    Config, Ending, InputNormalization, ModelError, ModelFolder, Trainer, TrainingData,
+    TrainingOutcome, Work,
 };
 
 use super::report::{Reporter, peak_memory, value};
@@ -44,6 +45,10 @@ pub struct TrainArgs {
     /// Channels of the crops, comma-separated [default: the configuration's]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub channels: Vec<String>,
+    /// Normalise the crops on reading, for crops of raw intensities: none (as stored), crop (each image channel to 0..1
+    /// by its own range) or maximum (divided by its own maximum) [default: the configuration's]
+    #[arg(long, value_enum, value_name = "N")]
+    pub normalize: Option<Normalize>,
     /// Which fields to train on: a CSV with the columns fov and split (train, val, test) [default: 8:1:1 by field]
     #[arg(long, value_name = "FILE")]
     pub split: Option<PathBuf>,
@@ -59,6 +64,27 @@ pub struct TrainArgs {
     /// Without splitting the global quantiser's channels (ablation)
     #[arg(long)]
     pub no_split: bool,
+}
+
+/// What is done to crops on reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Normalize {
+    /// As stored.
+    None,
+    /// By each crop's own range.
+    Crop,
+    /// By each crop's own maximum.
+    Maximum,
+}
+
+impl From<Normalize> for InputNormalization {
+    fn from(choice: Normalize) -> Self {
+        match choice {
+            Normalize::None => Self::None,
+            Normalize::Crop => Self::Crop,
+            Normalize::Maximum => Self::Maximum,
+        }
+    }
 }
 
 /// Trains, or goes on with a training, and says how it went.
@@ -91,7 +117,10 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
     let (splits, how) = split::choose(source.table(), file.as_deref(), common)?;
     let proteins = folder.as_ref().map(ModelFolder::proteins).transpose()?;
     let wanted: Vec<Option<Split>> = splits.iter().copied().map(Some).collect();
-    let data = TrainingData::new(source.as_ref(), &config.model.channels, &wanted, proteins)?;
+    let data = TrainingData::new(source.as_ref(), &config.model.channels, &wanted, proteins)?
+        .normalized(config.model.normalization);
+    let mut trained = config.model.clone();
+    trained.classes = data.proteins().len();
     if folder.is_none() {
         start(args, config, &data, &splits, source.as_ref(), common)?;
     }
@@ -101,6 +130,12 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
     common.say(format!(
         "{} proteins, crops: {counts} ({how})",
         data.proteins().len()
+    ));
+    let work = Work::of(&trained)?;
+    common.say(format!(
+        "network: {} parameters, {:.3} GMAC per crop forward",
+        work.parameters(),
+        work.macs() as f64 / 1e9
     ));
     let mut trainer = Trainer::resume(&args.out, &data, args.epochs)?;
     if trainer.state().step > 0 {
@@ -145,6 +180,9 @@ fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result
     };
     if !args.channels.is_empty() {
         config.model.channels.clone_from(&args.channels);
+    }
+    if let Some(choice) = args.normalize {
+        config.model.normalization = choice.into();
     }
     if config.model.input != source.crop_shape() {
         config.model = config.model.with_input(source.crop_shape());

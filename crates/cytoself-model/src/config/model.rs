@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::InputNormalization;
 use crate::ModelError;
 
 /// The network: two levels, level 1 (index 0) fine, level 2 (index 1) global.
@@ -12,6 +13,9 @@ pub struct ModelConfig {
     pub channels: Vec<String>,
     /// Height and width of a crop in px.
     pub input: [usize; 2],
+    /// What is done to the crops of a store before the network sees them.
+    #[serde(default)]
+    pub normalization: InputNormalization,
     /// How many proteins the heads tell apart; 0 until the data are known.
     pub classes: usize,
     /// Order in which a representation is flattened for the heads.

@@ -2,9 +2,9 @@
 
 use super::{
     Activity, AugmentationGroup, CONFIG_FORMAT, Config, DecoderConfig, DecoderStyle, EncoderConfig,
-    FirstConv, FlattenOrder, HeadConfig, HeadInit, InnerTarget, LevelConfig, ModelConfig,
-    NormConfig, OptimizerKind, PaddingRule, PlateauRule, QuantizerConfig, ScheduleConfig,
-    StageConfig, StemConfig, TrainingConfig, Upsampling, VarianceRule,
+    FirstConv, FlattenOrder, HeadConfig, HeadInit, InnerTarget, InputNormalization, LevelConfig,
+    ModelConfig, NormConfig, OptimizerKind, PaddingRule, PlateauRule, QuantizerConfig,
+    ScheduleConfig, StageConfig, StemConfig, TrainingConfig, Upsampling, VarianceRule,
 };
 use crate::ModelError;
 
@@ -119,6 +119,7 @@ fn torch_model(levels: [LevelConfig; 2], input: usize) -> ModelConfig {
     ModelConfig {
         channels: vec!["pro".into(), "nucdist".into()],
         input: [input; 2],
+        normalization: InputNormalization::None,
         classes: 0,
         flatten: FlattenOrder::ChannelFirst,
         padding: PaddingRule::Symmetric,
@@ -290,9 +291,17 @@ fn small() -> ModelConfig {
         affine: true,
         ..torch_decoder(None, minimum)
     };
+    // The paper's head, narrower: one linear layer on all positions learns small data by heart.
     let head = HeadConfig {
-        input_dropout: 0.2,
-        ..torch_head(Activity::Train)
+        activity: Activity::Train,
+        hidden: Some(128),
+        input_dropout: 0.5,
+        hidden_dropout: 0.5,
+        init: HeadInit::Glorot,
+    };
+    let quantizer = |codes, split| QuantizerConfig {
+        revive_after: 50,
+        ..torch_quantizer(codes, 16, split)
     };
     torch_model(
         [
@@ -309,7 +318,7 @@ fn small() -> ModelConfig {
                         (4, 5, 1, 16, 24, 1),
                     ]),
                 },
-                quantizer: torch_quantizer(256, 16, 1),
+                quantizer: quantizer(256, 1),
                 head: head.clone(),
                 decoder: decoder(16, 8),
             },
@@ -326,7 +335,7 @@ fn small() -> ModelConfig {
                         (4, 5, 2, 56, 96, 2),
                     ]),
                 },
-                quantizer: torch_quantizer(512, 16, 9),
+                quantizer: quantizer(512, 9),
                 head,
                 decoder: decoder(32, 16),
             },
@@ -390,6 +399,7 @@ fn torch_training(learning_rate: f64) -> TrainingConfig {
 fn small_training() -> TrainingConfig {
     TrainingConfig {
         epochs: 30,
+        batch: 16,
         learning_rate: 1e-3,
         ..paper_training()
     }

@@ -3,6 +3,7 @@
 use cytoself_io::{CropSource, Split};
 
 use crate::ModelError;
+use crate::config::InputNormalization;
 
 /// Crops of a source with their labels and their use.
 pub struct TrainingData<'a> {
@@ -12,6 +13,7 @@ pub struct TrainingData<'a> {
     labels: Vec<u32>,
     proteins: Vec<String>,
     rows: [Vec<usize>; 3],
+    normalization: InputNormalization,
 }
 
 impl<'a> TrainingData<'a> {
@@ -82,7 +84,23 @@ impl<'a> TrainingData<'a> {
             labels,
             proteins,
             rows,
+            normalization: InputNormalization::None,
         })
+    }
+
+    /// Normalises the crops on reading; must be what the network's settings say.
+    #[must_use]
+    pub fn normalized(self, normalization: InputNormalization) -> Self {
+        Self {
+            normalization,
+            ..self
+        }
+    }
+
+    /// What is done to the crops on reading.
+    #[must_use]
+    pub fn normalization(&self) -> InputNormalization {
+        self.normalization
     }
 
     /// Names of the proteins, sorted; their place is the label.
@@ -124,6 +142,9 @@ impl<'a> TrainingData<'a> {
     pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<f32>, ModelError> {
         let mut pixels = vec![0.0; rows.len() * self.crop_values()];
         self.source.read_into(rows, &self.channels, &mut pixels)?;
+        let [h, w] = self.crop_shape();
+        self.normalization
+            .apply(&mut pixels, &self.channel_names, h * w);
         Ok(pixels)
     }
 }

@@ -364,6 +364,13 @@ fn check_data(config: &Config, data: &TrainingData) -> Result<(), ModelError> {
     let fits = model.channels == data.channels()
         && model.input == data.crop_shape()
         && model.classes == data.proteins().len();
+    if model.normalization != data.normalization() {
+        return Err(ModelError::Data {
+            expected: format!("crops normalised by the rule {:?}", model.normalization),
+            found: format!("the rule {:?}", data.normalization()),
+            hint: "give TrainingData::normalized the network's rule".to_string(),
+        });
+    }
     if fits {
         return Ok(());
     }

@@ -36,6 +36,9 @@ struct Arguments {
     /// Where to search: cpu, cuda or cuda:K
     #[arg(long, value_name = "D", default_value = "cpu")]
     device: String,
+    /// Arithmetic of a GPU: f32, tf32x3, tf32 or bf16; never changes the answer
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: String,
     /// Searches R times and reports the fastest
     #[arg(long, value_name = "R", default_value_t = 1)]
     repeat: usize,
@@ -79,7 +82,7 @@ fn body(arguments: Arguments) -> Result<(), Failure> {
         .map(|path| Output::file(path, arguments.common.overwrite))
         .transpose()?;
 
-    let search = engine(&arguments.device, codebook)?;
+    let search = engine(&arguments, codebook)?;
     let mut seconds = f64::INFINITY;
     let mut indices = Vec::new();
     for _ in 0..arguments.repeat {
@@ -108,11 +111,60 @@ fn body(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// The search on the device that the user named.
-fn engine(device: &str, codebook: Codebook) -> Result<Box<dyn NearestCode>, Failure> {
-    match device {
-        "cpu" => Ok(Box::new(CpuSearch::new(codebook))),
-        other => Err(Failure::input(format!("--device {other}: expected cpu"))),
-    }
+fn engine(arguments: &Arguments, codebook: Codebook) -> Result<Box<dyn NearestCode>, Failure> {
+    let device = arguments.device.as_str();
+    let ordinal = match device.strip_prefix("cuda") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix(':').and_then(|k| k.parse().ok()),
+        None if device == "cpu" => return Ok(Box::new(CpuSearch::new(codebook))),
+        None => None,
+    };
+    let ordinal = ordinal.ok_or_else(|| {
+        Failure::input(format!("--device {device}: expected cpu, cuda or cuda:K"))
+    })?;
+    on_gpu(ordinal, arguments, codebook)
+}
+
+#[cfg(feature = "cuda")]
+fn on_gpu(
+    ordinal: usize,
+    arguments: &Arguments,
+    codebook: Codebook,
+) -> Result<Box<dyn NearestCode>, Failure> {
+    use cytoself_vq::cuda::{CudaDevice, CudaSearch};
+
+    let named = |e| Failure::from(e).context(format!("--device {}", arguments.device));
+    let precision = arguments.precision.parse().map_err(named)?;
+    let device = CudaDevice::new(ordinal, kernel_cache().as_deref()).map_err(named)?;
+    arguments.common.say(format_args!(
+        "{}, compute capability {}.{}, kernels: {:?}",
+        device.name(),
+        device.capability().0,
+        device.capability().1,
+        device.kernel_origin(),
+    ));
+    let search = CudaSearch::new(device.into(), codebook, precision).map_err(named)?;
+    Ok(Box::new(search))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_gpu(_: usize, arguments: &Arguments, _: Codebook) -> Result<Box<dyn NearestCode>, Failure> {
+    Err(Failure::input(format!(
+        "--device {}: this program was built without CUDA; build it with --features cuda",
+        arguments.device
+    )))
+}
+
+/// Where compiled kernels are kept from one run to the next.
+#[cfg(feature = "cuda")]
+fn kernel_cache() -> Option<PathBuf> {
+    let folder = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(cache.join("cytoself").join("kernels"))
 }
 
 fn read_matrix(path: &Path, expected: &str) -> Result<(Vec<f32>, [usize; 2]), Failure> {

@@ -157,6 +157,24 @@ fn every_library_of_the_card_is_used_directly() {
     }
 }
 
+/// What `cargo tree -p cytoself-vq` shows with default features.
+#[test]
+fn the_quantiser_stands_without_candle_and_cuda() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let arguments = "tree -p cytoself-vq -e normal --prefix none --manifest-path";
+    let output = Command::new(cargo)
+        .args(arguments.split(' '))
+        .arg(manifest)
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && tree.contains("rayon"), "{tree}");
+    for heavy in ["candle", "cudarc", "gemm"] {
+        assert!(!tree.contains(heavy), "{heavy} in\n{tree}");
+    }
+}
+
 /// An older ndarray may be used under another name, for the bounds of a crate that is private to ours (linfa).
 #[test]
 fn one_version_is_called_ndarray() {

@@ -171,6 +171,42 @@ impl MovingAverage {
             });
         }
         let batch = CodeSums::new(vectors, indices, self.codes)?;
+        self.update_with(&batch, vectors)
+    }
+
+    /// Takes in the sums of a batch, such as a GPU has made; returns the new codebook.
+    ///
+    /// `vectors` are those that were summed: unused codes are replaced by some of them.
+    ///
+    /// # Errors
+    /// - [`VqError::Length`]: the sums are those of another codebook;
+    /// - [`VqError::Dimension`]: vectors and codes differ in their number of components.
+    pub fn update_with(
+        &mut self,
+        batch: &CodeSums,
+        vectors: &Vectors<'_>,
+    ) -> Result<EmaStep, VqError> {
+        if vectors.dim() != self.dim {
+            return Err(VqError::Dimension {
+                expected: self.dim,
+                found: vectors.dim(),
+            });
+        }
+        let lengths = [
+            ("counts", self.codes, batch.counts.len()),
+            ("sums", self.codes * self.dim, batch.sums.len()),
+        ];
+        for (what, expected, found) in lengths {
+            if expected != found {
+                let shape = format!("[{expected}]");
+                return Err(VqError::Length {
+                    what,
+                    shape,
+                    expected,
+                    found,
+                });
+            }
+        }
         let (keep, take) = (self.params.decay, 1.0 - self.params.decay);
         for (average, &count) in self.counts.iter_mut().zip(&batch.counts) {
             *average = keep * *average + take * f64::from(count);

@@ -105,6 +105,39 @@ pub enum VqError {
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,
+    /// There is no NVIDIA driver.
+    #[cfg(feature = "cuda")]
+    #[error(
+        "no NVIDIA driver on this machine: libcuda was not found; install the driver, or search on the processor"
+    )]
+    NoCudaDriver,
+    /// There is no such GPU.
+    #[cfg(feature = "cuda")]
+    #[error("no GPU {ordinal}: the NVIDIA driver sees {found}, counted from 0")]
+    NoCudaDevice {
+        /// The number that was asked for.
+        ordinal: usize,
+        /// GPUs of this machine.
+        found: usize,
+    },
+    /// The GPU lacks instructions that the kernels need.
+    #[cfg(feature = "cuda")]
+    #[error("{name} has compute capability {}.{}; the kernels need 8.0 (Ampere) or later", capability.0, capability.1)]
+    OldCudaDevice {
+        /// Name of the GPU.
+        name: String,
+        /// Its compute capability, major and minor.
+        capability: (i32, i32),
+    },
+    /// The driver refused something.
+    #[cfg(feature = "cuda")]
+    #[error("CUDA failed when {step}")]
+    Cuda {
+        /// What was being done.
+        step: &'static str,
+        /// The driver's own words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A tensor operation failed.
     #[cfg(feature = "candle")]
     #[error("tensor operation")]

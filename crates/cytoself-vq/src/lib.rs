@@ -7,13 +7,16 @@
 //!
 //! # Features
 //! - `candle`: the quantiser as a candle operation with gradients.
-//! - `cuda`: brings in cudarc for the search on an NVIDIA GPU, which is not written yet.
+//! - `cuda`: the search and its training on an NVIDIA GPU, in module `cuda`. It builds and starts without CUDA; the driver is opened
+//!   when it is asked for.
 
 #[cfg(feature = "candle")]
 pub mod candle;
 mod code_distances;
 mod codebook;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod ema;
 mod error;
 mod exp;

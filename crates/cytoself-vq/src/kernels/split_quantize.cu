@@ -29,6 +29,11 @@ struct Found {
     u32 index;
 };
 
+// Four codes side by side, loaded at once.
+struct alignas(16) Four {
+    float v[4];
+};
+
 #ifndef CYTOSELF_EMULATION
 #define INFINITE __int_as_float(0x7f800000)
 
@@ -94,8 +99,9 @@ __device__ __forceinline__ void take(Found& f, float score, u32 code) {
 __device__ __forceinline__ bool earlier(double a, u32 i, double b, u32 j) { return a < b || (a == b && i < j); }
 
 // |z - c|^2 in double precision and in the order of the components, each operation rounded on its own.
-__device__ double squared_distance(const float* z, u64 stride, const float* code, u32 dim) {
+__device__ __noinline__ double squared_distance(const float* z, u64 stride, const float* code, u32 dim) {
     double sum = 0.0;
+#pragma unroll 8
     for (u32 i = 0; i < dim; ++i) {
         double difference = __dsub_rn((double)z[i * stride], (double)code[i]);
         sum = __dadd_rn(sum, __dmul_rn(difference, difference));
@@ -129,10 +135,26 @@ struct Shared {
     Found found[4][QUERIES];
     float slack[QUERIES];
     u64 offset[QUERIES];
+    double nearest[THREADS / 32];
+    u32 nearest_index[THREADS / 32];
+    u32 near_ties[QUERIES / 32];
 };
 
+// Where a vector of the block is read again: component i is first[i * stride].
+struct Components {
+    const float* first;
+    u64 stride;
+};
+__device__ __forceinline__ bool all_staged(const Layout& l) { return l.dim <= STAGED; }
+__device__ __forceinline__ Components components_of(const Shared& s, const float* z, const Layout& l, u32 q) {
+    Components c;
+    c.first = all_staged(l) ? s.z + q : z + s.offset[q];
+    c.stride = all_staged(l) ? Z_PITCH : l.component_stride;
+    return c;
+}
+
 // Stages the components from..from + count of the block's vectors, zeros past the end and for absent vectors.
-__device__ void stage_vectors(Shared& s, const float* z, const Layout& l, u32 first, u32 from) {
+__device__ __noinline__ void stage_vectors(Shared& s, const float* z, const Layout& l, u32 first, u32 from) {
     for (u32 e = threadIdx.x; e < QUERIES * STAGED; e += THREADS) {
         u32 q = e % QUERIES, i = e / QUERIES;
         bool inside = first + q < l.vectors && from + i < l.dim;
@@ -157,31 +179,32 @@ __device__ void stage_codes(float* to, const float* panels, u32 panel, u32 dim, 
 
 // Error of a score relative to |z||c| + |c|^2 / 2, per variant; see rounding_slack in cpu/tiles.rs.
 enum Variant { F32, TF32X3, TF32, BF16 };
-template <int V>
-__device__ __forceinline__ float relative_error(u32 dim) {
+__device__ __forceinline__ float relative_error(int variant, u32 dim) {
     float steps = (float)dim + 8.0f;
-    if (V == F32) return steps * FLT_UNIT;
+    if (variant == F32) return steps * FLT_UNIT;
     // Sums in the tensor cores may be cut off instead of rounded; 4 units per step covers that.
     float sums = 4.0f * steps * FLT_UNIT;
-    if (V == TF32X3) return 3.0f * sums + 32.0f * FLT_UNIT;  // three products per component; 2^-19 for the dropped one
-    if (V == TF32) return sums + 1.01f / 1024.0f;            // both factors are rounded to 11 bits
+    if (variant == TF32X3) return 3.0f * sums + 32.0f * FLT_UNIT;  // three products per component; 2^-19 for the dropped one
+    if (variant == TF32) return sums + 1.01f / 1024.0f;            // both factors are rounded to 11 bits
     return sums + 1.01f / 256.0f;                            // ... to 8 bits
 }
 
 // Fills slack: how far below the best a score must lie to be out of the question; negative: nothing but the exact search can tell.
-template <int V>
-__device__ void bound(Shared& s, const float* z, const Layout& l, u32 first, float largest_squared, u32* bad) {
+__device__ __noinline__ void bound(int variant, Shared& s, const float* z, const Layout& l, u32 first, float largest_squared, u32* bad) {
     u32 q = threadIdx.x;
     if (q >= QUERIES) return;
     s.slack[q] = 0.0f;
     if (first + q >= l.vectors) return;
+    Components vector = components_of(s, z, l, q);
     double norm = 0.0;
+#pragma unroll 8
     for (u32 i = 0; i < l.dim; ++i) {
-        float value = z[s.offset[q] + (u64)i * l.component_stride];
-        norm += (double)value * (double)value;
+        double value = vector.first[i * vector.stride];
+        norm += value * value;
     }
     if (!(norm <= 1.7e308)) {
-        atomicMin(bad, first + q);
+        // The lowest such vector has the highest complement; 0 stands for none.
+        atomicMax(bad, ~(first + q));
         return;
     }
     float size = __double2float_ru(sqrt(norm)), largest = __double2float_ru(sqrt((double)largest_squared));
@@ -193,8 +216,8 @@ __device__ void bound(Shared& s, const float* z, const Layout& l, u32 first, flo
     float steps = (float)l.dim + 8.0f, reach = size + largest;
     // The exact search rounds too: 2^-53 per step.
     float exact = steps * 1.1102230e-16f * reach * reach;
-    float underflow = steps * (V == F32 ? 1.4e-45f : 1.2e-38f * (1.0f + reach));
-    s.slack[q] = 2.1f * (relative_error<V>(l.dim) * magnitude + exact + underflow);
+    float underflow = steps * (variant == F32 ? 1.4e-45f : 1.2e-38f * (1.0f + reach));
+    s.slack[q] = 2.1f * (relative_error(variant, l.dim) * magnitude + exact + underflow);
     if (!(s.slack[q] <= OVERFLOW)) s.slack[q] = -1.0f;
 }
 
@@ -294,25 +317,36 @@ __device__ __forceinline__ u32 query_of(u32 q) {
     return warp / 4 * 32 + q / 2 * 16 + q % 2 * 8 + lane / 4;
 }
 
-// The search again for one vector by one warp: every lane has some of the codes.
-__device__ u32 search_again(const float* z, const Layout& l, const float* codebook, const float* panels, const float* half_norms,
-                            float best, float slack) {
-    u32 lane = threadIdx.x % 32;
+// The search again for one vector by the whole block, to which every thread must come; all get the index.
+__device__ __noinline__ u32 search_again(Shared& s, Components z, const Layout& l, const float* codebook, const float* panels,
+                            const float* half_norms, float best, float slack) {
+    u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     double nearest = 1e308;
     u32 index = NO_INDEX;
-    for (u32 code = lane; code < l.codes; code += 32) {
-        bool candidate = slack < 0.0f;
-        if (!candidate) {
-            const float* column = panels + (u64)(code / CODES) * l.dim * CODES + code % CODES;
-            float score = half_norms[code];
-            for (u32 i = 0; i < l.dim; ++i) score = fmaf(z[(u64)i * l.component_stride], column[(u64)i * CODES], score);
-            candidate = score >= best - slack;
+    u32 panels_in_all = (l.codes + CODES - 1) / CODES;
+    for (u32 panel = warp; panel < panels_in_all; panel += THREADS / 32) {
+        u32 first = panel * CODES + lane * 4;
+        float scores[4];
+        if (slack >= 0.0f) {
+            const float* column = panels + (u64)panel * l.dim * CODES + lane * 4;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) scores[j] = half_norms[first + j];
+#pragma unroll 8
+            for (u32 i = 0; i < l.dim; ++i) {
+                float value = z.first[i * z.stride];
+                Four codes = *(const Four*)(column + (u64)i * CODES);
+#pragma unroll
+                for (int j = 0; j < 4; ++j) scores[j] = fmaf(value, codes.v[j], scores[j]);
+            }
         }
-        if (candidate) {
-            double distance = squared_distance(z, l.component_stride, codebook + (u64)code * l.dim, l.dim);
-            if (earlier(distance, code, nearest, index)) {
-                nearest = distance;
-                index = code;
+        for (int j = 0; j < 4; ++j) {
+            u32 code = first + j;
+            if (code < l.codes && (slack < 0.0f || scores[j] >= best - slack)) {
+                double distance = squared_distance(z.first, z.stride, codebook + (u64)code * l.dim, l.dim);
+                if (earlier(distance, code, nearest, index)) {
+                    nearest = distance;
+                    index = code;
+                }
             }
         }
     }
@@ -324,31 +358,47 @@ __device__ u32 search_again(const float* z, const Layout& l, const float* codebo
             index = other_index;
         }
     }
+    if (lane == 0) {
+        s.nearest[warp] = nearest;
+        s.nearest_index[warp] = index;
+    }
+    __syncthreads();
+    for (u32 w = 0; w < THREADS / 32; ++w) {
+        if (earlier(s.nearest[w], s.nearest_index[w], nearest, index)) {
+            nearest = s.nearest[w];
+            index = s.nearest_index[w];
+        }
+    }
+    __syncthreads();
     return index;
 }
 
 // Settles near ties and writes the results of a block; s.found[0] has the best of each vector.
-__device__ void settle(Shared& s, const float* z, const Layout& l, u32 first, const float* codebook, const float* panels,
+__device__ __noinline__ void settle(Shared& s, const float* z, const Layout& l, u32 first, const float* codebook, const float* panels,
                        const float* half_norms, u32* indices, float* distances, float* quantized, u32* histogram) {
-    u32 warp = threadIdx.x / 32;
-    for (u32 q = warp; q < QUERIES; q += THREADS / 32) {
-        if (first + q >= l.vectors) break;
+    u32 q = threadIdx.x;
+    if (q < QUERIES) {
         Found f = s.found[0][q];
-        float slack = s.slack[q];
-        if (slack < 0.0f || !(f.best - f.second > slack)) {
-            u32 index = search_again(z + s.offset[q], l, codebook, panels, half_norms, f.best, slack);
-            if (threadIdx.x % 32 == 0) s.found[0][q].index = index;
-        }
+        bool near_tie = first + q < l.vectors && (s.slack[q] < 0.0f || !(f.best - f.second > s.slack[q]));
+        u32 ballot = __ballot_sync(0xffffffffu, near_tie);
+        if (q % 32 == 0) s.near_ties[q / 32] = ballot;
     }
     __syncthreads();
-    u32 q = threadIdx.x;
+    for (u32 half = 0; half < QUERIES / 32; ++half)
+        for (u32 ties = s.near_ties[half]; ties != 0; ties &= ties - 1) {
+            u32 v = half * 32 + __popc((ties & (0u - ties)) - 1u);
+            u32 index =
+                search_again(s, components_of(s, z, l, v), l, codebook, panels, half_norms, s.found[0][v].best, s.slack[v]);
+            if (threadIdx.x == 0) s.found[0][v].index = index;
+        }
+    __syncthreads();
     if (q < QUERIES && first + q < l.vectors) {
         u32 index = s.found[0][q].index;
         // Only a vector that is not finite, which the host reports, has found no code.
         if (index >= l.codes) index = s.found[0][q].index = 0;
+        Components vector = components_of(s, z, l, q);
         indices[first + q] = index;
-        distances[first + q] =
-            (float)squared_distance(z + s.offset[q], l.component_stride, codebook + (u64)index * l.dim, l.dim);
+        distances[first + q] = (float)squared_distance(vector.first, vector.stride, codebook + (u64)index * l.dim, l.dim);
         if (histogram) atomicAdd(histogram + (u64)image_of(l, first + q) * l.codes + index, 1u);
     }
     __syncthreads();
@@ -361,9 +411,14 @@ __device__ void settle(Shared& s, const float* z, const Layout& l, u32 first, co
     }
 }
 
-__device__ void place(Shared& s, const Layout& l, u32 first) {
+// Finds where the vectors of the block lie and stages them, if their components fit.
+__device__ void place(Shared& s, const float* z, const Layout& l, u32 first) {
     if (threadIdx.x < QUERIES) s.offset[threadIdx.x] = first + threadIdx.x < l.vectors ? offset_of(l, first + threadIdx.x) : 0;
     __syncthreads();
+    if (all_staged(l)) {
+        stage_vectors(s, z, l, first, 0);
+        __syncthreads();
+    }
 }
 
 // grid (vectors / QUERIES, splits): with one split the block settles its vectors; with more, each split of the codes leaves what it
@@ -374,25 +429,23 @@ __device__ __forceinline__ void search(const float* z, const Layout& l, const fl
                                        float* quantized, u32* histogram, u32* bad) {
     __shared__ Shared s;
     u32 first = blockIdx.x * QUERIES;
-    place(s, l, first);
-    bound<V>(s, z, l, first, __uint_as_float(*largest), bad);
+    place(s, z, l, first);
+    bound(V, s, z, l, first, __uint_as_float(*largest), bad);
 
     u32 panels_in_all = (l.codes + CODES - 1) / CODES;
     u32 each = (panels_in_all + l.splits - 1) / l.splits;
     u32 begin = min(blockIdx.y * each, panels_in_all), end = min(begin + each, panels_in_all);
     u32 steps = (l.dim + STEP - 1) / STEP;
-    bool resident = l.dim <= STAGED;
 
     Found found[4];
 #pragma unroll
     for (int q = 0; q < 4; ++q) found[q] = Found{-INFINITE, -INFINITE, NO_INDEX};
-    if (resident) stage_vectors(s, z, l, first, 0);
     u32 total = (end - begin) * steps;
     if (total > 0) stage_codes(s.c[0], panels, begin, l.dim, 0);
     float sums[4][8];
     for (u32 t = 0; t < total; ++t) {
         u32 panel = begin + t / steps, from = t % steps * STEP;
-        if (!resident && from % STAGED == 0) {
+        if (!all_staged(l) && from % STAGED == 0) {
             __syncthreads();
             stage_vectors(s, z, l, first, from);
         }
@@ -454,14 +507,14 @@ __device__ __forceinline__ void search(const float* z, const Layout& l, const fl
     if (l.splits == 1) settle(s, z, l, first, codebook, panels, half_norms, indices, distances, quantized, histogram);
 }
 
-template <int V>
-__device__ __forceinline__ void merge(const float* z, const Layout& l, const float* codebook, const float* panels,
-                                      const float* half_norms, const u32* largest, const Found* partial, u32* indices,
-                                      float* distances, float* quantized, u32* histogram, u32* bad) {
+// Merges what the splits have found and settles the vectors of each block.
+extern "C" __global__ void __launch_bounds__(THREADS) merge_splits(
+    int variant, const float* z, Layout l, const float* codebook, const float* panels, const float* half_norms, const u32* largest,
+    const Found* partial, u32* indices, float* distances, float* quantized, u32* histogram, u32* bad) {
     __shared__ Shared s;
     u32 first = blockIdx.x * QUERIES, q = threadIdx.x;
-    place(s, l, first);
-    bound<V>(s, z, l, first, __uint_as_float(*largest), bad);
+    place(s, z, l, first);
+    bound(variant, s, z, l, first, __uint_as_float(*largest), bad);
     if (q < QUERIES && first + q < l.vectors) {
         Found best = partial[first + q];
         for (u32 split = 1; split < l.splits; ++split) best = better(best, partial[(u64)split * l.vectors + first + q]);
@@ -476,11 +529,6 @@ __device__ __forceinline__ void merge(const float* z, const Layout& l, const flo
         const float* z, Layout l, const float* codebook, const float* panels, const float* half_norms, const u32* largest,          \
         Found* partial, u32* indices, float* distances, float* quantized, u32* histogram, u32* bad) {                               \
         search<V>(z, l, codebook, panels, half_norms, largest, partial, indices, distances, quantized, histogram, bad);             \
-    }                                                                                                                               \
-    extern "C" __global__ void __launch_bounds__(THREADS) merge_##NAME(                                                             \
-        const float* z, Layout l, const float* codebook, const float* panels, const float* half_norms, const u32* largest,          \
-        Found* partial, u32* indices, float* distances, float* quantized, u32* histogram, u32* bad) {                               \
-        merge<V>(z, l, codebook, panels, half_norms, largest, partial, indices, distances, quantized, histogram, bad);              \
     }
 VARIANT(f32, F32)
 VARIANT(tf32x3, TF32X3)

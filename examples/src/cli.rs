@@ -171,29 +171,28 @@ fn prepare(common: &Common) -> Result<(), Failure> {
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = common.threads {
         pool = pool.num_threads(threads);
-        limit_candle(threads);
     }
+    limit_candle();
     pool.build_global().map_err(Failure::other)?;
     progress::install_interrupt_handler().map_err(Failure::other)
 }
-
-/// Freed memory goes back to the system after this, milliseconds: longer than a training step, whose tensors come back.
-const KEPT_MS: std::ffi::c_long = 2000;
 
 /// Makes the allocator reuse the pages of large tensors from step to step instead of having them cleared anew.
 fn keep_freed_pages() {
     // `mi_option_purge_delay` of mimalloc.h, which the bindings do not name.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const NEVER: std::ffi::c_long = -1;
     // SAFETY: the option exists in mimalloc 2 and 3; setting it stores a number.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEPT_MS) };
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER) };
 }
 
-/// Keeps candle's own thread pool, which adds gradients and waits spinning, within `--threads`.
-fn limit_candle(threads: usize) {
+/// Keeps candle from a thread pool of its own: it only adds gradients, does not know `--threads`, and its threads wait
+/// spinning, which on a machine with other work costs a third of a training.
+fn limit_candle() {
     const VARIABLE: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(VARIABLE).is_none() {
         // SAFETY: runs first of all in `main`, before there is a second thread that could read the environment.
-        unsafe { std::env::set_var(VARIABLE, threads.to_string()) };
+        unsafe { std::env::set_var(VARIABLE, "1") };
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod canvas;
 mod clustermap;
+mod curves;
 mod montage;
 mod palette;
 mod scatter;
@@ -22,6 +23,7 @@ mod spectrum;
 
 pub use canvas::{Area, Drawing, Figure, save};
 pub use clustermap::{Bracket, Clustermap};
+pub use curves::Curves;
 pub use montage::{Montage, Tile};
 pub use palette::{OTHERS, class_color, diverging};
 pub use scatter::Scatter;

@@ -13,8 +13,8 @@ pub use options::{Finder, Options};
 use std::collections::HashMap;
 
 use cytoself_io::{
-    CropLayout, CropStoreWriter, CropTable, FieldSpec, Manifest, Split, SplitParams, Value,
-    split_by_field,
+    CropLayout, CropStoreWriter, CropTable, FieldSpec, Manifest, Split, SplitParams, SplitReport,
+    Value, split_by_field,
 };
 
 use crate::cli::Failure;
@@ -37,7 +37,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let manifest = Manifest::open(&options.manifest)?;
     options.check_columns(&manifest)?;
     let output = Output::folder(&options.out, options.common.overwrite)?;
-    let splits = split_fields(&manifest, options.common.seed)?;
+    let (splits, division) = split_fields(&manifest, &options.split()?)?;
+    options.common.say(said(&division));
     let fields: Vec<&FieldSpec> = manifest
         .fields()
         .iter()
@@ -76,7 +77,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// The split of every field, from the manifest alone: it depends neither on shards nor on what is found in the images.
-fn split_fields(manifest: &Manifest, seed: u64) -> Result<HashMap<String, Split>, Failure> {
+fn split_fields(
+    manifest: &Manifest,
+    params: &SplitParams,
+) -> Result<(HashMap<String, Split>, SplitReport), Failure> {
     let mut table = CropTable::new();
     for field in manifest.fields() {
         table.push(&[
@@ -84,13 +88,20 @@ fn split_fields(manifest: &Manifest, seed: u64) -> Result<HashMap<String, Split>
             ("fov", Value::Text(&field.fov)),
         ])?;
     }
-    let (splits, _) = split_by_field(&table, &SplitParams::default().seed(seed))?;
-    Ok(manifest
-        .fields()
-        .iter()
-        .map(|f| f.fov.clone())
-        .zip(splits)
-        .collect())
+    let (splits, report) = split_by_field(&table, params)?;
+    let fields = manifest.fields().iter().map(|f| f.fov.clone());
+    Ok((fields.zip(splits).collect(), report))
+}
+
+/// How the fields were divided; in the table that was divided, a row is a field.
+fn said(division: &SplitReport) -> String {
+    division
+        .to_string()
+        .replacen("crops:", "fields:", 1)
+        .lines()
+        .map(|line| line.split(" (").next().unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn with_split(mut table: CropTable, split: Split) -> Result<CropTable, Failure> {

@@ -16,10 +16,14 @@ use crate::simulate::{Simulation, SimulationParams, quickstart_params, write_dat
 use crate::{evaluation, preprocess, spectra};
 
 /// Crops that one simulated field of the default size gives, about.
-const CROPS_PER_FIELD: usize = 28;
+const CROPS_PER_FIELD: usize = 26;
 
-/// Fewer fields than this leave a protein without a field for validation or test.
-const FIELDS_AT_LEAST: usize = 3;
+/// Shares of a protein's fields for training, validation and test: two of eight test it, so that a test crop has neighbours
+/// from another field of its protein.
+const SPLIT: [f64; 3] = [0.625, 0.125, 0.25];
+
+/// Fewer fields than this leave a protein without two fields for the test.
+const FIELDS_AT_LEAST: usize = 4;
 
 /// What to run, and where to put it.
 #[derive(Debug, Clone, Args)]
@@ -27,7 +31,7 @@ pub struct Options {
     /// Folder to write
     #[arg(long, value_name = "DIR", default_value = "out/quickstart")]
     pub out: PathBuf,
-    /// Crops to simulate, about [default: 3400]
+    /// Crops to simulate, about [default: 6300]
     #[arg(long, value_name = "N")]
     pub crops: Option<usize>,
     /// Epochs of training [default: the preset's]
@@ -172,11 +176,11 @@ impl Stages<'_> {
 
     fn preprocess(&self, out: &Path) -> Result<(), Failure> {
         let manifest = self.path("fields").join("manifest.csv");
-        preprocess::run(&preprocess::Options::new(
-            manifest,
-            out.to_path_buf(),
-            self.common.clone(),
-        ))
+        let options = preprocess::Options::new(manifest, out.to_path_buf(), self.common.clone());
+        preprocess::run(&preprocess::Options {
+            split: SPLIT.to_vec(),
+            ..options
+        })
     }
 
     /// Training keeps its own state, so that an unfinished one goes on.
@@ -273,7 +277,7 @@ impl Stages<'_> {
             baselines: Some(self.path("crops.zarr")),
             neighbours: 10,
             resamples: 1000,
-            maps: 0,
+            maps: 3,
             limit: 20_000,
         };
         let report = evaluation::run(&arguments, &self.common)?;

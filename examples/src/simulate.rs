@@ -63,12 +63,12 @@ impl Default for SimulationParams {
     }
 }
 
-/// The data set of `quickstart`: about 3,400 crops of 100 x 100 pixels from 120 fields.
+/// The data set of `quickstart`: about 6,300 crops of 100 x 100 pixels from 240 fields.
 #[must_use]
 pub fn quickstart_params() -> SimulationParams {
     SimulationParams {
         proteins: 30,
-        fields_per_protein: 4,
+        fields_per_protein: 8,
         field_size: 768,
         z_slices: 4,
         density: (70.0, 105.0),

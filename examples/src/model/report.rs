@@ -1,11 +1,36 @@
 //! What a training tells a terminal.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
-use cytoself_model::{EpochReport, Metrics, TrainingObserver};
+use cytoself_model::{EpochReport, HistoryRow, Metrics, TrainingObserver};
 
-use crate::cli::Common;
+use crate::cli::{Common, Failure};
+use crate::plot::{self, Curves};
 use crate::progress::{Progress, interrupted};
+
+/// Draws the losses, accuracies and perplexities of all epochs.
+pub(super) fn draw_curves(rows: &[HistoryRow], path: &Path) -> Result<(), Failure> {
+    let of = |name: &str| -> [(&'static str, Vec<f64>); 2] {
+        let train = rows.iter().map(|r| value(&r.train, name)).collect();
+        let validation = rows.iter().map(|r| value(&r.validation, name)).collect();
+        [("training", train), ("validation", validation)]
+    };
+    let panels = [
+        ("loss", "loss"),
+        ("reconstruction1_loss", "reconstruction error / variance"),
+        ("fc1_loss", "identification, level 1: cross entropy"),
+        ("fc2_loss", "identification, level 2: cross entropy"),
+        ("fc1_accuracy", "identification, level 1: accuracy"),
+        ("fc2_accuracy", "identification, level 2: accuracy"),
+        ("perplexity1", "codes in use, level 1: perplexity"),
+        ("perplexity2", "codes in use, level 2: perplexity"),
+    ];
+    let curves = panels.iter().fold(Curves::new(), |curves, (name, title)| {
+        curves.panel(title, &of(name))
+    });
+    plot::save(&curves, path)
+}
 
 /// A progress line per epoch, a printed line when it is done.
 pub(super) struct Reporter<'a> {

@@ -10,7 +10,7 @@ use cytoself_model::{
     TrainingOutcome, Work,
 };
 
-use super::report::{Reporter, peak_memory, value};
+use super::report::{Reporter, draw_curves, peak_memory, value};
 use super::split;
 use crate::cli::{Common, Failure};
 use crate::output::Output;
@@ -147,6 +147,7 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
     }
     let mut reporter = Reporter::new(common, trainer.config().training.epochs);
     let outcome = trainer.run(&mut reporter)?;
+    draw_curves(&trainer.state().history.rows, &args.out.join("history.png"))?;
     say_outcome(&outcome, &args.out, common);
     Ok(outcome)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use cytoself_io::{CropLayout, Manifest, PixelType};
+use cytoself_io::{CropLayout, Manifest, PixelType, SplitParams};
 use cytoself_segment::{Method, Normalization, ProjectionOrder};
 
 use super::shard::Shard;
@@ -100,6 +100,9 @@ pub struct Options {
     /// Leave out nuclei with an outlier score above this
     #[arg(long, value_name = "SCORE")]
     pub max_outlier: Option<f64>,
+    /// Shares of the fields of each protein for training, validation and test
+    #[arg(long, value_name = "F,F,F", value_delimiter = ',', default_values_t = SPLIT)]
+    pub split: Vec<f64>,
     /// Only the fields of one shard: i/N with i from 0 (N/N is the same as 0/N)
     #[arg(long, value_name = "i/N", default_value = "0/1")]
     pub shard: Shard,
@@ -110,6 +113,9 @@ pub struct Options {
     #[command(flatten)]
     pub common: Common,
 }
+
+/// 8:1:1, as in the paper.
+const SPLIT: [f64; 3] = [0.8, 0.1, 0.1];
 
 const FLAGS: [&str; 5] = ["blurred", "saturated", "debris", "mitotic", "odd"];
 
@@ -130,6 +136,7 @@ impl Options {
             pixels: Pixels::F32,
             reject: Vec::new(),
             max_outlier: None,
+            split: SPLIT.to_vec(),
             shard: Shard::default(),
             resume: false,
             common,
@@ -162,6 +169,21 @@ impl Options {
             )));
         }
         Ok(())
+    }
+
+    /// How fields are divided.
+    pub(super) fn split(&self) -> Result<SplitParams, Failure> {
+        match self.split[..] {
+            [train, validation, test] if train > 0.0 && validation >= 0.0 && test >= 0.0 => {
+                Ok(SplitParams::default()
+                    .fractions([train, validation, test])
+                    .seed(self.common.seed))
+            }
+            _ => Err(Failure::input(format!(
+                "--split {:?}: expected three shares, for training (above 0), validation and test, e.g. 0.8,0.1,0.1",
+                self.split
+            ))),
+        }
     }
 
     /// Fails if the manifest lacks the column of label images.
@@ -242,6 +264,7 @@ impl Options {
                 },
             ),
             ("max_outlier", optional(self.max_outlier)),
+            ("split", format!("{:?}", self.split)),
             ("seed", self.common.seed.to_string()),
         ]
     }

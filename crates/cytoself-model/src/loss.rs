@@ -49,7 +49,7 @@ impl Model {
         let mut metrics = Metrics::default();
         let mut terms: Vec<Tensor> = Vec::with_capacity(6);
         if let Some(reconstruction) = &forward.reconstruction {
-            let error = (ops::mse(reconstruction, images)? / weights.variance)?;
+            let error = ops::scale(&ops::mse(reconstruction, images)?, 1.0 / weights.variance)?;
             metrics.set("reconstruction1_loss", value(&error)?);
             terms.push(error);
         }
@@ -70,7 +70,7 @@ impl Model {
                     &format!("vq{number}_quantization_loss"),
                     value(&q.quantization_loss)?,
                 );
-                terms.push((&q.loss * weights.quantizer)?);
+                terms.push(ops::scale(&q.loss, weights.quantizer)?);
             }
         }
         for (logits, number) in forward.logits.iter().zip(1..) {
@@ -78,7 +78,7 @@ impl Model {
                 let entropy = ops::cross_entropy(logits, labels)?;
                 metrics.set(&format!("fc{number}_loss"), value(&entropy)?);
                 metrics.set(&format!("fc{number}_accuracy"), accuracy(logits, labels)?);
-                terms.push((entropy * weights.identification)?);
+                terms.push(ops::scale(&entropy, weights.identification)?);
             }
         }
         let mut terms = terms.into_iter();
@@ -90,7 +90,7 @@ impl Model {
             ));
         };
         for term in terms {
-            total = (total + term)?;
+            total = ops::add(&total, &term)?;
         }
         metrics.set("loss", value(&total)?);
         Ok((total, metrics))

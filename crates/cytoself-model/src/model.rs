@@ -1,11 +1,12 @@
 //! The network: two levels of encoder and quantiser, two heads, two decoders.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use cytoself_vq::candle::{QuantizeOptions, Quantized, split_quantize};
 
 use crate::ModelError;
 use crate::config::{Activity, InnerTarget, ModelConfig, QuantizerConfig};
 use crate::layers::{Builder, Decoder, DecoderPlan, Encoder, Head, Pass, upsample};
+use crate::ops;
 use crate::parameters::Parameters;
 use crate::weights::Weights;
 
@@ -293,7 +294,7 @@ impl Model {
             ));
         };
         let raised = upsample(global, self.config.embedding(0), self.config.upsampling)?;
-        decoder.forward(&crate::ops::concat_channels(&[&raised, local])?, pass)
+        decoder.forward(&ops::concat_channels(&[&raised, local])?, pass)
     }
 
     /// What decoder 2 has to reproduce.
@@ -326,7 +327,7 @@ impl Model {
                 quantized: None,
             });
         }
-        let quantized = split_quantize(&encoded, &self.codebooks[index], &options(config))?;
+        let quantized = quantize(&encoded, &self.codebooks[index], &options(config))?;
         Ok(Level {
             encoded,
             quantized: Some(quantized),
@@ -354,6 +355,43 @@ impl Model {
             ),
         })
     }
+}
+
+/// [`split_quantize`], on the tape where one is recorded: the quantiser's small graph is candle's, the tape passes its two
+/// gradients on.
+fn quantize(
+    encoded: &Tensor,
+    codebook: &Tensor,
+    options: &QuantizeOptions,
+) -> Result<Quantized, ModelError> {
+    if !ops::on_tape() {
+        return Ok(split_quantize(encoded, codebook, options)?);
+    }
+    let leaf = Var::from_tensor(&encoded.detach())?;
+    let mut found = split_quantize(&leaf, codebook, options)?;
+    let graph = found.loss.clone();
+    found.loss = found.loss.detach();
+    found.quantized = found.quantized.detach();
+    let codes = codebook.clone();
+    ops::push(
+        &[encoded, codebook],
+        &[&found.quantized, &found.loss],
+        move |gradients| {
+            let [straight, into_loss] = [gradients[0].clone(), gradients[1].clone()];
+            let Some(into_loss) = into_loss else {
+                return Ok(vec![straight, None]);
+            };
+            let weight = f64::from(into_loss.to_scalar::<f32>()?);
+            let store = graph.backward()?;
+            let scaled = |t: &Tensor| store.get(t).map(|g| g * weight).transpose();
+            let into_z = match (straight, scaled(&leaf)?) {
+                (Some(a), Some(b)) => Some(ops::add(&a, &b)?),
+                (a, b) => a.or(b),
+            };
+            Ok(vec![into_z, scaled(&codes)?])
+        },
+    );
+    Ok(found)
 }
 
 /// Index of a level from its number.

@@ -3,12 +3,13 @@
 //! candle's own convolution, batch normalisation, SiLU and resizing are not used anywhere in this crate: they are 2 to 350 times
 //! slower than PyTorch on a CPU, or have no gradient. Each operation here comes twice: as a function on slices (`conv2d_forward`,
 //! `conv2d_input_gradient`, ...), which is what does the work, and as a function on candle tensors (`conv2d`) that records itself
-//! for `Tensor::backward`. Use the latter to build networks; the former for tests, benches and other front ends.
+//! for `Tensor::backward`, or on a [`Tape`], which is faster. Use the latter to build networks; the former for tests, benches and other front ends.
 //!
 //! All maps are f32, contiguous, `[n, c, h, w]`. Work is cut into chunks that do not depend on the number of threads and partial
 //! sums are added in a fixed order, so a result has the same bits at any thread count. Vector code is chosen at run time
 //! ([`InstructionSet::detect`]): AVX2 with FMA, else portable code.
 
+mod arrange;
 mod batch_norm;
 mod buffer;
 mod conv;
@@ -25,8 +26,10 @@ mod resize;
 mod rng;
 mod simd;
 mod squeeze_excite;
+mod tape;
 mod tensor;
 
+pub(crate) use arrange::{channels_last, exchange, reshape, scale};
 pub use batch_norm::{
     Activation, BatchNormGradients, BatchNormMode, BatchNormRunning, BatchStatistics, MapShape,
     batch_norm, batch_norm_backward, batch_norm_forward, batch_statistics,
@@ -38,7 +41,7 @@ pub use depthwise::{
     depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
 };
 pub use dropout::{dropout, dropout_forward, stochastic_depth};
-pub use elementwise::{bias_add, concat_channels, relu, silu, silu_backward, silu_forward};
+pub use elementwise::{add, bias_add, concat_channels, relu, silu, silu_backward, silu_forward};
 pub use geometry::{ConvGeometry, Padding};
 pub use linear::{
     LinearShape, linear, linear_forward, linear_input_gradient, linear_weight_gradient,
@@ -52,3 +55,5 @@ pub use resize::{
 pub use rng::RngKey;
 pub use simd::InstructionSet;
 pub use squeeze_excite::squeeze_excite;
+pub use tape::{Tape, record};
+pub(crate) use tape::{on_tape, push};

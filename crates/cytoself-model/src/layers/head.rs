@@ -69,9 +69,10 @@ impl Head {
     ) -> Result<Tensor, ModelError> {
         let ordered = match self.flatten {
             FlattenOrder::ChannelFirst => representation.clone(),
-            FlattenOrder::ChannelLast => representation.permute((0, 2, 3, 1))?.contiguous()?,
+            FlattenOrder::ChannelLast => ops::channels_last(representation)?,
         };
-        let mut y = ordered.flatten_from(1)?;
+        let images = ordered.dim(0)?;
+        let mut y = ops::reshape(&ordered, (images, ordered.elem_count() / images.max(1)))?;
         for (i, layer) in self.layers.iter().enumerate() {
             if i > 0 {
                 y = ops::relu(&y)?;

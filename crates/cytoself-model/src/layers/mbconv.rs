@@ -76,7 +76,8 @@ impl MbConv {
         match pass.key(self.stream) {
             Some(key) if self.drop > 0.0 => {
                 let branch = self.project.forward(&gated, None, pass)?;
-                Ok((ops::stochastic_depth(&branch, self.drop, key)? + x)?)
+                let kept = ops::stochastic_depth(&branch, self.drop, key)?;
+                Ok(ops::add(&kept, x)?)
             }
             _ => self.project.forward(&gated, Some(x), pass),
         }

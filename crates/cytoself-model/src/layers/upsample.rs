@@ -24,21 +24,15 @@ pub(crate) fn upsample(
 fn legacy(x: &Tensor, [h, w]: [usize; 2]) -> Result<Tensor, ModelError> {
     let (n, c, h0, w0) = x.dims4()?;
     let wide = ops::linear(
-        &x.reshape((n * c * h0, w0))?,
+        &ops::reshape(x, (n * c * h0, w0))?,
         &interpolation(w0, w, x)?,
         None,
     )?;
-    let turned = wide
-        .reshape((n * c, h0, w))?
-        .transpose(1, 2)?
-        .contiguous()?
-        .reshape((n * c * w, h0))?;
+    let turned = ops::exchange(&ops::reshape(&wide, (n * c, h0, w))?, 1, 2)?;
+    let turned = ops::reshape(&turned, (n * c * w, h0))?;
     let high = ops::linear(&turned, &interpolation(h0, h, x)?, None)?;
-    Ok(high
-        .reshape((n * c, w, h))?
-        .transpose(1, 2)?
-        .contiguous()?
-        .reshape((n, c, h, w))?)
+    let upright = ops::exchange(&ops::reshape(&high, (n * c, w, h))?, 1, 2)?;
+    Ok(ops::reshape(&upright, (n, c, h, w))?)
 }
 
 /// `[out, in]`: weights of the inputs for each output.

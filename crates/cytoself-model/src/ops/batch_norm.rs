@@ -8,8 +8,10 @@ pub use plain::{
     batch_statistics,
 };
 
+use super::arrange::join;
 use super::buffer::output;
 use super::simd::InstructionSet;
+use super::tape::{apply1, apply2, apply3};
 use super::tensor::{like, slice, stored, with, with3};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, Var, bail,
@@ -153,13 +155,13 @@ pub fn batch_norm(
         affine: OnceLock::new(),
     };
     // candle's operations take three tensors: scale and offset travel as one.
-    let affine = affine.map(|(g, b)| Tensor::cat(&[g, b], 0)).transpose()?;
+    let affine = affine.map(|(g, b)| join(&[g, b])).transpose()?;
     let residual = residual.map(Tensor::contiguous).transpose()?;
     match (affine, residual) {
-        (None, None) => x.apply_op1(op),
-        (Some(a), None) => x.apply_op2(&a, op),
-        (None, Some(r)) => x.apply_op2(&r, op),
-        (Some(a), Some(r)) => x.apply_op3(&a, &r, op),
+        (None, None) => apply1(&x, op),
+        (Some(a), None) => apply2(&x, &a, op),
+        (None, Some(r)) => apply2(&x, &r, op),
+        (Some(a), Some(r)) => apply3(&x, &a, &r, op),
     }
 }
 

@@ -8,6 +8,7 @@ mod winograd;
 use super::buffer::output;
 use super::geometry::{ConvGeometry, Padding};
 use super::simd::InstructionSet;
+use super::tape::apply2;
 use super::tensor::{gradient, slice, stored};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -70,7 +71,8 @@ pub fn conv2d(
             x.dims()
         );
     }
-    x.contiguous()?.apply_op2(
+    apply2(
+        &x.contiguous()?,
         &w.contiguous()?,
         Conv {
             geometry,

@@ -6,6 +6,7 @@ mod phases;
 use super::buffer::output;
 use super::geometry::{ConvGeometry, Padding};
 use super::simd::InstructionSet;
+use super::tape::apply2;
 use super::tensor::{gradient, slice, stored};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -47,8 +48,7 @@ pub fn depthwise_conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: Padding)
             x.dims()
         );
     }
-    x.contiguous()?
-        .apply_op2(&w.contiguous()?, Depthwise { geometry })
+    apply2(&x.contiguous()?, &w.contiguous()?, Depthwise { geometry })
 }
 
 /// `y = conv(x, w)` on slices, channel by channel.

@@ -2,6 +2,7 @@
 
 use super::buffer::output;
 use super::rng::RngKey;
+use super::tape::apply1;
 use super::tensor::{like, slice, stored, with};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -78,11 +79,14 @@ fn apply(x: &Tensor, p: f64, key: RngKey, unit: usize) -> Result<Tensor> {
     if p == 0.0 || x.elem_count() == 0 {
         return Ok(x.clone());
     }
-    x.contiguous()?.apply_op1(Dropout {
-        p: p as f32,
-        key,
-        unit,
-    })
+    apply1(
+        &x.contiguous()?,
+        Dropout {
+            p: p as f32,
+            key,
+            unit,
+        },
+    )
 }
 
 struct Dropout {

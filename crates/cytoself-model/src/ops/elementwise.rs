@@ -3,6 +3,7 @@
 use super::buffer::output;
 use super::simd::math::{silu as silu_lanes, silu_slope};
 use super::simd::{InstructionSet, N, kernel};
+use super::tape::{apply1, apply2, tracks};
 use super::tensor::{gradient, like, slice, stored, with, with2};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -74,7 +75,7 @@ pub fn silu_backward(x: &[f32], dy: &[f32], isa: InstructionSet, dx: &mut [f32])
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn silu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Silu)
+    apply1(&x.contiguous()?, Silu)
 }
 
 struct Silu;
@@ -103,7 +104,7 @@ impl CustomOp1 for Silu {
 /// # Errors
 /// * the tensor is not f32 on the CPU.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Relu)
+    apply1(&x.contiguous()?, Relu)
 }
 
 struct Relu;
@@ -131,6 +132,59 @@ impl CustomOp1 for Relu {
     }
 }
 
+/// `a + b`, of one shape.
+///
+/// # Errors
+/// * the shapes differ, or a tensor is not f32 on the CPU.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dims() != b.dims() {
+        bail!("add: the shapes {:?} and {:?} differ", a.dims(), b.dims());
+    }
+    apply2(&a.contiguous()?, &b.contiguous()?, Add)
+}
+
+/// As [`add`], for gradients: leaves no trace on a tape or in a graph.
+pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Add)
+}
+
+struct Add;
+
+impl CustomOp2 for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        al: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (a, b) = (slice(a, al)?, slice(b, bl)?);
+        let mut y = output(a.len());
+        let chunks = y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK));
+        chunks.zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
+            y.iter_mut()
+                .zip(a)
+                .zip(b)
+                .for_each(|((y, a), b)| *y = a + b);
+        });
+        stored(y, al.shape().clone())
+    }
+
+    fn bwd(
+        &self,
+        _a: &Tensor,
+        _b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(dy.clone()), Some(dy.clone())))
+    }
+}
+
 /// `y[n, c, h, w] = x[n, c, h, w] + b[c]`.
 ///
 /// # Errors
@@ -143,7 +197,7 @@ pub fn bias_add(x: &Tensor, b: &Tensor) -> Result<Tensor> {
             b.dims()
         );
     }
-    x.contiguous()?.apply_op2(&b.contiguous()?, BiasAdd)
+    apply2(&x.contiguous()?, &b.contiguous()?, BiasAdd)
 }
 
 struct BiasAdd;
@@ -215,9 +269,7 @@ pub fn concat_channels(parts: &[&Tensor]) -> Result<Tensor> {
                 part.dims()
             );
         }
-        joined = joined
-            .contiguous()?
-            .apply_op2(&part.contiguous()?, Concat)?;
+        joined = apply2(&joined.contiguous()?, &part.contiguous()?, Concat)?;
     }
     Ok(joined)
 }
@@ -263,7 +315,7 @@ impl CustomOp2 for Concat {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (la, lb) = (image_length(a.shape())?, image_length(b.shape())?);
         let part = |t: &Tensor, from: usize, length: usize| -> Result<Option<Tensor>> {
-            if !t.track_op() {
+            if !tracks(t) {
                 return Ok(None);
             }
             let mut d = output(t.elem_count());

@@ -3,6 +3,7 @@
 use super::buffer::{Shared, output};
 use super::matrix::{View, multiply};
 use super::simd::{InstructionSet, N, kernel, load_up_to};
+use super::tape::{apply2, apply3};
 use super::tensor::{gradient, like, slice, stored, with};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -190,8 +191,8 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
     };
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     match b {
-        Some(b) => x.apply_op3(&w, &b.contiguous()?, op),
-        None => x.apply_op2(&w, op),
+        Some(b) => apply3(&x, &w, &b.contiguous()?, op),
+        None => apply2(&x, &w, op),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::buffer::output;
 use super::elementwise::CHUNK;
+use super::tape::{apply1, apply2};
 use super::tensor::{gradient, like, slice, stored, with};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -43,7 +44,7 @@ pub fn mse(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             b.dims()
         );
     }
-    a.contiguous()?.apply_op2(&b.contiguous()?, Mse)
+    apply2(&a.contiguous()?, &b.contiguous()?, Mse)
 }
 
 struct Mse;
@@ -142,9 +143,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     {
         bail!("cross_entropy: row {row} has the label {label}, but there are {classes} classes");
     }
-    logits
-        .contiguous()?
-        .apply_op1(CrossEntropy { labels, classes })
+    apply1(&logits.contiguous()?, CrossEntropy { labels, classes })
 }
 
 struct CrossEntropy {

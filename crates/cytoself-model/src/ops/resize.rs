@@ -3,6 +3,7 @@
 mod axis;
 
 use super::buffer::{output, scratch};
+use super::tape::apply1;
 use super::tensor::{like, slice, stored, with};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -148,11 +149,14 @@ fn apply(x: &Tensor, height: usize, width: usize, kind: Kind) -> Result<Tensor> 
     if [h, w] == [height, width] {
         return Ok(x.clone());
     }
-    x.contiguous()?.apply_op1(Resize {
-        from: [h, w],
-        to: [height, width],
-        kind,
-    })
+    apply1(
+        &x.contiguous()?,
+        Resize {
+            from: [h, w],
+            to: [height, width],
+            kind,
+        },
+    )
 }
 
 #[derive(Clone, Copy)]

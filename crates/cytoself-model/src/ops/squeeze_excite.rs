@@ -1,9 +1,11 @@
 //! Squeeze and excitation: channels scaled by a gate computed from their means.
 
+use super::arrange::join;
 use super::buffer::output;
 use super::elementwise::{silu_backward, silu_forward};
 use super::linear::{linear_forward, linear_input_gradient, linear_weight_gradient};
 use super::simd::InstructionSet;
+use super::tape::apply2;
 use super::tensor::{like, slice, stored, with3};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -44,8 +46,9 @@ pub fn squeeze_excite(
         );
     }
     // candle's operations take three tensors: the four parameters travel as one.
-    let packed = Tensor::cat(&[&w1.flatten_all()?, b1, &w2.flatten_all()?, b2], 0)?;
-    x.contiguous()?.apply_op2(
+    let packed = join(&[w1, b1, w2, b2])?;
+    apply2(
+        &x.contiguous()?,
         &packed,
         SqueezeExcite {
             n,

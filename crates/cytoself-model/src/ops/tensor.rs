@@ -51,7 +51,7 @@ pub(crate) fn gradient(
     b: &Tensor,
     write: impl FnOnce(&[f32], &[f32], &mut [f32]),
 ) -> Result<Option<Tensor>> {
-    if !t.track_op() {
+    if !super::tape::tracks(t) {
         return Ok(None);
     }
     let mut values = output(t.elem_count());

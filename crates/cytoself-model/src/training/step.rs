@@ -13,7 +13,7 @@ use crate::layers::{Noise, Pass};
 use crate::loss::LossWeights;
 use crate::metrics::Metrics;
 use crate::model::Model;
-use crate::ops::{Adam, AdamParams};
+use crate::ops::{Adam, AdamParams, record};
 
 /// The network and its optimizer, with gradients that wait for their step.
 pub(super) struct Stepper {
@@ -74,21 +74,24 @@ impl Stepper {
             loss,
             kept: state.epoch,
         };
-        let forward = self.model.forward(&batch.images, &pass).map_err(|e| {
+        let recorded = record(|| -> Result<_, ModelError> {
+            let forward = self.model.forward(&batch.images, &pass)?;
+            let (loss, metrics) =
+                self.model
+                    .loss(&forward, &batch.images, &batch.labels, weights)?;
+            Ok((forward, loss, metrics))
+        });
+        let ((forward, loss, metrics), tape) = recorded.map_err(|e| {
             if is_not_finite(&e) {
                 diverged(f64::NAN)
             } else {
                 e
             }
         })?;
-        let (loss, metrics) = self
-            .model
-            .loss(&forward, &batch.images, &batch.labels, weights)?;
         if !metrics.loss().is_finite() {
             return Err(diverged(metrics.loss()));
         }
-        self.accumulate(loss.backward()?)?;
-        drop(loss);
+        self.accumulate(tape.backward(&loss)?)?;
         if flush
             || self
                 .waiting

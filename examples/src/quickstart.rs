@@ -34,9 +34,9 @@ pub struct Options {
     /// Crops to simulate, about [default: 6300]
     #[arg(long, value_name = "N")]
     pub crops: Option<usize>,
-    /// Epochs of training [default: the preset's]
-    #[arg(long, value_name = "N")]
-    pub epochs: Option<usize>,
+    /// Epochs of training
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub epochs: usize,
     /// Train without the identification task, to see what it is worth
     #[arg(long)]
     pub no_identification: bool,
@@ -192,7 +192,7 @@ impl Stages<'_> {
             out: out.clone(),
             preset: Some("small".to_string()),
             config: None,
-            epochs: self.options.epochs,
+            epochs: Some(self.options.epochs),
             batch_size: None,
             device: "cpu".to_string(),
             resume: self.options.resume,

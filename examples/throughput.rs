@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cytoself_examples::cli::{self, Common, HasCommon};
-use cytoself_examples::model::throughput::{ThroughputArgs, throughput};
+use cytoself_examples::model::throughput::{ThroughputArgs, settings, throughput};
 
 /// Times training steps or embedding on random crops and prints JSON: `images_per_second`, `step_seconds`, `cpu_seconds`,
 /// `peak_rss_bytes`.
@@ -28,6 +28,10 @@ impl HasCommon for Args {
 
 fn main() -> ExitCode {
     cli::run(|args: Args| {
+        if args.throughput.settings {
+            print!("{}", settings(&args.throughput)?);
+            return Ok(());
+        }
         let report = throughput(&args.throughput, &args.common)?;
         println!("{}", serde_json::to_string(&report)?);
         Ok(())

@@ -37,6 +37,19 @@ pub struct ThroughputArgs {
     /// Proteins that the heads tell apart
     #[arg(long, value_name = "N", default_value_t = 1311)]
     pub classes: usize,
+    /// Print the network's complete settings instead, as TOML
+    #[arg(long)]
+    pub settings: bool,
+}
+
+/// The complete settings of the network that would be timed.
+///
+/// # Errors
+/// - there is no such preset.
+pub fn settings(args: &ThroughputArgs) -> Result<String, Failure> {
+    let mut config = Config::preset(&args.preset)?;
+    config.model.classes = args.classes;
+    Ok(config.to_toml())
 }
 
 /// What is timed.
@@ -214,6 +227,7 @@ mod tests {
             device: "cpu".into(),
             precision: "f32".into(),
             classes: 5,
+            settings: false,
         }
     }
 

@@ -1,0 +1,96 @@
+"""The losses of the first steps beside PyTorch's: the same initial weights, the same crops in the same order, no dropout.
+
+    python3 benches/peers/curve.py --venv .venv/peers --data FOLDER --split split.csv --normalize maximum --steps 50
+
+FOLDER holds cytoself's `<protein>_<channel>.npy` files and `labels.csv`; only crops of fields that `split.csv` gives to training
+are used, shuffled once.
+"""
+import argparse, csv, os, pathlib, subprocess, sys
+
+import step
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def crops(a, channels):
+    import numpy
+
+    folder = pathlib.Path(a.data)
+    training = {r["fov"] for r in csv.DictReader(open(a.split)) if r["split"] == "train"}
+    rows = [r for r in csv.DictReader(open(folder / "labels.csv")) if r["FOV_id"] in training]
+    names = sorted({r["name"] for r in rows})
+    arrays = {(n, c): numpy.load(folder / f"{n}_{c}.npy") for n in names for c in channels}
+    order = numpy.random.default_rng(1).permutation(len(rows))
+    x = numpy.stack([[arrays[rows[i]["name"], c][int(rows[i]["index"])] for c in channels] for i in order])
+    if a.normalize == "maximum":
+        x = x / x.max(axis=(2, 3), keepdims=True)
+    return x.astype("f4"), numpy.array([names.index(rows[i]["name"]) for i in order])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--venv", default=".venv/peers")
+    p.add_argument("--data", required=True)
+    p.add_argument("--split", required=True)
+    p.add_argument("--channels", default="pro,cell")
+    p.add_argument("--normalize", default="maximum")
+    p.add_argument("--preset", default="small")
+    p.add_argument("--steps", type=int, default=50)
+    p.add_argument("--batch", type=int, default=16)
+    a = p.parse_args()
+    python = step.venv(a.venv)
+    try:
+        import numpy, torch
+    except ImportError:
+        os.execv(python, [str(python), *sys.argv])
+    import twin
+
+    build = ["cargo", "build", "--release", "--workspace", "--example", "throughput", "--example", "curve_peer"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    channels = a.channels.split(",")
+    x, y = crops(a, channels)
+    folder = pathlib.Path(a.venv)
+    variance = float(x.var())
+    text = pathlib.Path(step.config_of(a.preset, int(y.max()) + 1, folder)).read_text()
+    lines = []
+    for line in text.splitlines():
+        key = line.split(" = ")[0]
+        if key in ("input_dropout", "hidden_dropout", "stochastic_depth"):
+            line = f"{key} = 0.0"
+        if key == "channels" and "[" in line:
+            line = "channels = [" + ", ".join(f'"{c}"' for c in channels) + "]"
+        if key == "input" and "[" in line:
+            line = f"input = [{x.shape[2]}, {x.shape[3]}]"
+        lines.append(line)
+    config = folder / "curve.toml"
+    config.write_text("\n".join(lines) + "\n")
+    numpy.save(folder / "curve_x.npy", x)
+    numpy.save(folder / "curve_y.npy", y)
+    files = [str(folder / f) for f in ("curve.toml", "curve_x.npy", "curve_y.npy")]
+    command = [step.BINARIES / "curve_peer", *files, str(a.batch), str(a.steps), str(variance), str(folder / "initial.safetensors")]
+    ours = [float(l) for l in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
+
+    settings, net = twin.load(config)
+    net.load_state_dict(step.tensors(folder / "initial.safetensors"))
+    net.train()
+    t = settings["training"]
+    optimizer = torch.optim.Adam(net.parameters(), lr=t["learning_rate"], betas=(t["beta1"], t["beta2"]), eps=t["epsilon"])
+    images, labels = torch.from_numpy(x), torch.from_numpy(y)
+    theirs = []
+    for s in range(a.steps):
+        start = s % (len(y) // a.batch) * a.batch
+        optimizer.zero_grad()
+        loss = net(images[start : start + a.batch], labels[start : start + a.batch], variance)
+        theirs.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    off = [abs(o - q) / abs(q) for o, q in zip(ours, theirs)]
+    print("| step | PyTorch | ours | relative |\n| --- | --- | --- | --- |")
+    for s in sorted({0, 1, 2, 4, 9, 19, 29, 39, a.steps - 1}):
+        if s < a.steps:
+            print(f"| {s + 1} | {theirs[s]:.5f} | {ours[s]:.5f} | {off[s]:.1e} |")
+    print(f"largest of the first 10 steps: {max(off[:10]):.1e}; of all {a.steps}: {max(off):.1e}")
+
+
+if __name__ == "__main__":
+    main()

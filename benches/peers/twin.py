@@ -1,0 +1,217 @@
+"""The network in plain PyTorch, built from a `config.toml` that `train` wrote, with the tensor names of our weights.
+
+    python3 benches/peers/twin.py --check model/config.toml weights.safetensors x.npy
+
+Only configurations in the manner of the PyTorch code (symmetric padding, nearest upsampling, resize decoders). Two forms of
+the quantiser: `full`, with the arithmetic of the reference layer (softmax histogram, one-hot, second product), and `lean`
+(product and argmin only).
+"""
+import math, tomllib
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def norm(config, channels, affine=True):
+    n = config["model"]["norm"]
+    return nn.BatchNorm2d(channels, eps=n["epsilon"], momentum=n["momentum"], affine=affine)
+
+
+def conv_norm(config, i, o, k, stride=1, groups=1, act=True):
+    layers = [nn.Conv2d(i, o, k, stride, k // 2, groups=groups, bias=False), norm(config, o)]
+    return nn.Sequential(*layers, *([nn.SiLU()] if act else []))
+
+
+class Squeeze(nn.Module):
+    def __init__(self, channels, squeezed):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x):
+        gate = x.mean((2, 3), keepdim=True)
+        return x * torch.sigmoid(self.fc2(F.silu(self.fc1(gate))))
+
+
+class Block(nn.Module):
+    def __init__(self, config, i, o, expand, kernel, stride, nominal):
+        super().__init__()
+        hidden, layers = nominal * expand, []
+        if expand != 1:
+            layers.append(conv_norm(config, i, hidden, 1))
+        layers.append(conv_norm(config, hidden, hidden, kernel, stride, hidden))
+        layers.append(Squeeze(hidden, max(1, nominal // 4)))
+        layers.append(conv_norm(config, hidden, o, 1, act=False))
+        self.block, self.residual = nn.Sequential(*layers), stride == 1 and i == o
+
+    def forward(self, x):
+        y = self.block(x)
+        return x + y if self.residual else y
+
+
+def encoder(config, level, i):
+    e, width = level["encoder"], level["quantizer"]["split"] * level["quantizer"]["dimension"]
+    features = []
+    if "stem" in e:
+        features.append(conv_norm(config, i, e["stem"]["channels"], 3, e["stem"]["stride"]))
+        i = e["stem"]["channels"]
+    for s in e["stages"]:
+        blocks = []
+        for r in range(s["repeats"]):
+            nominal, stride = (s["input"], s["stride"]) if r == 0 else (s["output"], 1)
+            blocks.append(Block(config, i, s["output"], s["expand"], s["kernel"], stride, nominal))
+            i = s["output"]
+        features.append(nn.Sequential(*blocks))
+    features.append(conv_norm(config, i, width, 1))
+    module = nn.Module()
+    module.features = nn.Sequential(*features)
+    return module
+
+
+class ConvNormNamed(nn.Module):
+    def __init__(self, config, d, i, o, k):
+        super().__init__()
+        self.conv = nn.Conv2d(i, o, k, padding=k // 2, bias=d["bias"])
+        self.bn = norm(config, o, d["affine"])
+
+    def forward(self, x):
+        return F.silu(self.bn(self.conv(x)))
+
+
+class Unit(nn.Module):
+    def __init__(self, config, d, width):
+        super().__init__()
+        self.conv1 = ConvNormNamed(config, d, width, width, 3)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=d["bias"])
+        self.bn2 = norm(config, width, d["affine"])
+
+    def forward(self, x):
+        return F.silu(self.bn2(self.conv2(self.conv1(x))) + x)
+
+
+class Decoder(nn.Module):
+    def __init__(self, config, d, i, size, target, channels, linear):
+        super().__init__()
+        inner = nn.Module()
+        self.decoder, self.blocks = inner, []
+        if "first" in d:
+            inner.dec_first = ConvNormNamed(config, d, i, d["first"]["channels"], d["first"]["kernel"])
+            i = d["first"]["channels"]
+        n = max(math.ceil(math.log2(t / s)) for s, t in zip(size, target))
+        for b in range(n):
+            side = tuple(math.ceil(t / 2 ** (n - 1 - b)) for t in target)
+            last = b == n - 1
+            o = max(i // 2, d["minimum"])
+            if last and not linear:
+                o = channels
+            block = nn.Module()
+            block.res_repeat = nn.Sequential()
+            for u in range(d["units"]):
+                block.res_repeat.add_module(f"res{u + 1}", Unit(config, d, i))
+            inner.add_module(f"resrep{b + 1}", block)
+            inner.add_module(f"resrep{b + 1}last", ConvNormNamed(config, d, i, o, 3))
+            self.blocks.append((side, f"resrep{b + 1}"))
+            i = o
+        if linear:
+            inner.output_conv = nn.Conv2d(i, channels, 3, padding=1, bias=d["bias"])
+        self.linear = linear
+
+    def forward(self, x):
+        inner = self.decoder
+        if hasattr(inner, "dec_first"):
+            x = inner.dec_first(x)
+        for side, name in self.blocks:
+            x = F.interpolate(x, size=side, mode="bilinear", align_corners=False)
+            x = getattr(inner, name).res_repeat(x)
+            x = getattr(inner, name + "last")(x)
+        return inner.output_conv(x) if self.linear else x
+
+
+class Quantizer(nn.Module):
+    def __init__(self, q, full):
+        super().__init__()
+        self.codebook = nn.Embedding(q["codes"], q["dimension"])
+        self.split, self.cost, self.full = q["split"], q["commitment_cost"], full
+
+    def forward(self, z):
+        b, c, h, w = z.shape
+        d = c // self.split
+        flat = z.reshape(b, self.split, d, h, w).permute(0, 3, 4, 1, 2).reshape(-1, d)
+        e = self.codebook.weight
+        distance = (flat**2).sum(1, keepdim=True) + (e**2).sum(1) - 2 * flat @ e.t()
+        index = distance.argmin(1)
+        if self.full:
+            histogram = F.softmax(-distance, 1).reshape(b, -1, len(e)).sum(1)
+            hot = torch.zeros(len(index), len(e), device=z.device).scatter_(1, index[:, None], 1.0)
+            q = hot @ e
+            share = hot.mean(0)
+            self.perplexity = torch.exp(-(share * torch.log(share + 1e-10)).sum())
+            self.histogram = histogram
+        else:
+            q = F.embedding(index, e)
+        q = q.reshape(b, h, w, self.split, d).permute(0, 3, 4, 1, 2).reshape(b, c, h, w)
+        loss = ((q - z.detach()) ** 2).mean() + self.cost * ((q.detach() - z) ** 2).mean()
+        return z + (q - z).detach(), loss
+
+
+class Head(nn.Module):
+    def __init__(self, h, inputs, classes):
+        super().__init__()
+        layers = [nn.Dropout(h["input_dropout"]), nn.Linear(inputs, h.get("hidden", classes))]
+        if "hidden" in h:
+            layers += [nn.ReLU(), nn.Dropout(h["hidden_dropout"]), nn.Linear(h["hidden"], classes)]
+        self.fc_list = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.fc_list(x.flatten(1))
+
+
+def sizes(model):
+    found, size = [], tuple(model["input"])
+    for level in model["levels"]:
+        e = level["encoder"]
+        for stride in [e["stem"]["stride"]] * ("stem" in e) + [s["stride"] for s in e["stages"]]:
+            size = tuple(-(-s // stride) for s in size)
+        found.append(size)
+    return found
+
+
+class Twin(nn.Module):
+    def __init__(self, config, full=True):
+        super().__init__()
+        m = config["model"]
+        if m["padding"] != "symmetric" or m["upsampling"] != "nearest":
+            raise SystemExit("twin: expected a configuration in the manner of the PyTorch code")
+        one, two = m["levels"]
+        (s1, s2), w = sizes(m), [l["quantizer"]["split"] * l["quantizer"]["dimension"] for l in m["levels"]]
+        self.encoders = nn.ModuleList([encoder(config, one, len(m["channels"])), encoder(config, two, w[0])])
+        self.decoders = nn.ModuleList(
+            [
+                Decoder(config, one["decoder"], w[0] + w[1], s1, tuple(m["input"]), len(m["channels"]), True),
+                Decoder(config, two["decoder"], w[1], s2, s1, w[0], False),
+            ]
+        )
+        self.vq_layers = nn.ModuleList([Quantizer(l["quantizer"], full) for l in m["levels"]])
+        self.fc_layers = nn.ModuleList(
+            [Head(l["head"], c * s[0] * s[1], m["classes"]) for l, c, s in zip(m["levels"], w, (s1, s2))]
+        )
+        self.s1 = s1
+
+    def embed(self, x):
+        return self.vq_layers[1](self.encoders[1].features(self.encoders[0].features(x)))[0]
+
+    def forward(self, x, labels, variance):
+        z1 = self.encoders[0].features(x)
+        q1, v1 = self.vq_layers[0](z1)
+        q2, v2 = self.vq_layers[1](self.encoders[1].features(z1))
+        raised = F.interpolate(q2, size=self.s1, mode="nearest")
+        reconstruction = self.decoders[0](torch.cat([raised, q1], 1))
+        inner = self.decoders[1](q2)
+        heads = sum(F.cross_entropy(h(q), labels) for h, q in zip(self.fc_layers, (q1, q2)))
+        return F.mse_loss(reconstruction, x) / variance + F.mse_loss(inner, q1) + v1 + v2 + heads
+
+
+def load(path, full=True):
+    with open(path, "rb") as f:
+        config = tomllib.load(f)
+    return config, Twin(config, full)

@@ -30,8 +30,12 @@ fn search(
 /// Compares every instruction set, on 1 and on 3 threads, with the scalar search.
 fn agree(codebook: &Codebook, data: &[f32], vectors: &Vectors<'_>) {
     let expected = search(&ScalarSearch::new(codebook.clone()), vectors, data.len()).unwrap();
-    for simd in Simd::available() {
+    let engines = Simd::available().into_iter().flat_map(|simd| {
         let engine = CpuSearch::with_simd(codebook.clone(), simd).unwrap();
+        [engine.clone(), engine.without_screening()]
+    });
+    for engine in engines {
+        let simd = engine.simd();
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)

@@ -153,7 +153,7 @@ fn copy_run(
     let tile = &mut values[(lane - within) * shape.dim..][..shape.dim * width];
     let start = shape.offset(index);
     let data = vectors.data();
-    if shape.position_stride == 1 {
+    if shape.component_stride != 1 {
         let run = left.min(shape.positions - position).min(width - within);
         for (i, row) in tile.chunks_exact_mut(width).enumerate() {
             let from = start + i * shape.component_stride;

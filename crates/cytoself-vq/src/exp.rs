@@ -9,10 +9,11 @@ pub(crate) fn exp_non_positive(x: f32) -> f32 {
     // ln 2 in two parts, the first with so few bits that its product with an integer is exact.
     const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
-    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, which after the addition stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.max(-87.0);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let moved = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = moved - ROUND;
     let r = (clamped - n * HIGH) - n * LOW;
     // The Taylor polynomial of degree 7 on |r| <= ln 2 / 2: truncation below 5e-9.
     let mut sum = 1.0 / 5040.0;
@@ -27,7 +28,7 @@ pub(crate) fn exp_non_positive(x: f32) -> f32 {
     ] {
         sum = sum * r + coefficient;
     }
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    let power = f32::from_bits(moved.to_bits().wrapping_add(127) << 23);
     if x < -87.0 { 0.0 } else { sum * power }
 }
 

@@ -66,14 +66,8 @@ pub fn softmax_assignment(
                     .into_par_iter()
                     .map(|(first, last)| {
                         let mut sums = vec![0.0f32; codes];
-                        let loss =
-                            search.soft_tiles(vectors, first, &indices[first..last], |tile| {
-                                for (sum, shares) in
-                                    sums.iter_mut().zip(tile.shares.chunks_exact(tile.width))
-                                {
-                                    *sum += shares.iter().sum::<f32>();
-                                }
-                            })?;
+                        let own = &indices[first..last];
+                        let loss = search.soft_sums(vectors, first, own, &mut sums)?;
                         Ok((sums, loss))
                     })
                     .collect();

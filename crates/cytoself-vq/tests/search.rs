@@ -66,7 +66,7 @@ proptest! {
     #[test]
     fn every_shape(
         (images, split, positions) in (0usize..4, 1usize..4, 1usize..40),
-        (codes, dim) in (1usize..70, 1usize..40),
+        (codes, dim) in (1usize..170, 1usize..40),
         seed: u64,
         last: bool,
     ) {
@@ -81,7 +81,7 @@ proptest! {
     }
 
     #[test]
-    fn every_magnitude(exponents in (-45i32..38, -45i32..38), (codes, dim) in (1usize..60, 1usize..20), seed: u64) {
+    fn every_magnitude(exponents in (-45i32..38, -45i32..38), (codes, dim) in (1usize..130, 1usize..20), seed: u64) {
         let scale = |e: i32| 10f64.powi(e) as f32;
         let codebook = Codebook::new(noise(codes * dim, seed, scale(exponents.0)), codes, dim).unwrap();
         let data = noise(50 * dim, !seed, scale(exponents.1));
@@ -104,6 +104,28 @@ proptest! {
         let codebook = Codebook::new(shift(noise(100 * 8, seed, 1.0)), 100, 8).unwrap();
         let data = shift(noise(40 * 8, !seed, 1.0));
         agree(&codebook, &data, &Vectors::rows(&data, 40, 1, 8).unwrap());
+    }
+}
+
+/// So far away, codes differ by less than double precision shows: of the equals the lowest index must win.
+#[test]
+fn a_vector_far_from_all_codes() {
+    for scale in [1e9, 1e14] {
+        let codebook = Codebook::new(noise(200, 5, 0.1), 200, 1).unwrap();
+        let data = noise(90, 6, scale);
+        agree(&codebook, &data, &Vectors::rows(&data, 90, 1, 1).unwrap());
+    }
+}
+
+/// One code far away makes small integers too coarse to tell the others apart.
+#[test]
+fn crowded_codes() {
+    for spread in [1.0, 1e-2, 1e-5] {
+        let mut weights = noise(300 * 10, 5, spread);
+        weights[2990..].fill(100.0);
+        let codebook = Codebook::new(weights, 300, 10).unwrap();
+        let data = noise(90 * 10, 6, spread);
+        agree(&codebook, &data, &Vectors::rows(&data, 90, 1, 10).unwrap());
     }
 }
 

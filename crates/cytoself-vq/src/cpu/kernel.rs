@@ -27,19 +27,22 @@ pub(super) unsafe fn search<V: Lanes, const C: usize>(tiles: &mut Tiles, panels:
     }
 }
 
-/// Scores the first tile against every code: `out: [panels * C, 2 * V::WIDTH]`.
+/// Scores the first tile against every code: `out: [panels * C, 2 * V::WIDTH]`, `top: [2 * V::WIDTH]` the best of each lane.
 ///
 /// # Safety
-/// As [`search`]; `out` is as long as that.
+/// As [`search`]; `out` and `top` are as long as that.
 #[inline(always)]
 pub(super) unsafe fn tile_scores<V: Lanes, const C: usize>(
     tiles: &Tiles,
     panels: &Panels,
     out: &mut [f32],
+    top: &mut [f32],
 ) {
     let width = 2 * V::WIDTH;
     debug_assert!(panels.width == C && tiles.width == width && tiles.count() > 0);
-    debug_assert!(out.len() == panels.count() * C * width);
+    debug_assert!(out.len() == panels.count() * C * width && top.len() == width);
+    // SAFETY: by the caller's contract.
+    let mut best = unsafe { [V::splat(f32::NEG_INFINITY); 2] };
     for panel in 0..panels.count() {
         // SAFETY: by the caller's contract; the tile has `dim * width` values, the panel `dim * C`, its part of `out` `C * width`.
         unsafe {
@@ -50,8 +53,14 @@ pub(super) unsafe fn tile_scores<V: Lanes, const C: usize>(
                 let to = out.as_mut_ptr().add((panel * C + c) * width);
                 score[0].store(to);
                 score[1].store(to.add(V::WIDTH));
+                best = [best[0].max(score[0]), best[1].max(score[1])];
             }
         }
+    }
+    // SAFETY: `top` has two registers.
+    unsafe {
+        best[0].store(top.as_mut_ptr());
+        best[1].store(top.as_mut_ptr().add(V::WIDTH));
     }
 }
 

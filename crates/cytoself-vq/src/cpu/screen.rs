@@ -4,12 +4,12 @@
 //! the 8 of `f32`. With `r` and `s` the units of vectors and codes, `z` and `c` measured from the mean code, the score of a code is
 //! the integer `S = round(r z).round(s c) - round(r s |c|^2 / 2)`, and
 //! `|S - r s (z.c - |c|^2 / 2)| <= |r z - round(r z)| |s c| + |round(r z)| |s c - round(s c)| + 1/2` (Cauchy-Schwarz). Only codes whose
-//! `S` lies within twice that of the best can be the nearest. Units are chosen so that no sum leaves 16 bits.
+//! `S` lies within twice that of the best can be the nearest; what the definition of the nearest code rounds is added. Units are chosen so that no sum leaves 16 bits.
 
 pub(super) mod avx2;
 
 use super::tiles::Tiles;
-use crate::codebook::Codebook;
+use crate::codebook::{Codebook, squared_norm};
 
 /// Vectors of a tile.
 pub(super) const LANES: usize = 16;
@@ -48,6 +48,10 @@ pub(super) struct Screen {
     residual: f64,
     /// The largest `s |c|^2 / 2`.
     largest_half_norm: f64,
+    /// `s`.
+    unit: f64,
+    /// The norm of the mean code and the largest of a code, both from the origin.
+    from_origin: f64,
 }
 
 impl Screen {
@@ -88,6 +92,8 @@ impl Screen {
             largest_rounded: 0.0,
             residual: 0.0,
             largest_half_norm: 0.5 * unit * norm * norm,
+            unit,
+            from_origin: squared_norm(&mean).sqrt() + codebook.largest_norm(),
             mean: Vec::new(),
         };
         for (code, row) in codebook.rows().enumerate() {
@@ -197,10 +203,14 @@ impl ScreenTile {
                 words[l] = pair | pair << 16;
             }
         }
+        // The definition of the nearest code rounds too, in double precision: 2^-53 per step of |z - c|^2.
+        let definition = (dim as f64 + 8.0) * 0.5 * f64::EPSILON * f64::from(unit) * screen.unit;
         for l in 0..LANES {
+            let reach = lengths[l] + screen.from_origin;
             let residual = margin * f64::from(residuals[l]).sqrt();
             let rounded = f64::from(unit) * lengths[l] + residual;
-            let error = residual * screen.largest + rounded * screen.residual;
+            let error =
+                residual * screen.largest + rounded * screen.residual + definition * reach * reach;
             // 1/2 for the half norm; the rest and the factor cover what f32 rounds on the way, all below a thousandth.
             self.slack[l] = (2.0 * (1.001 * error + 0.6)).min(1e6) as i32 + 1;
         }

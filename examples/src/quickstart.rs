@@ -195,6 +195,7 @@ impl Stages<'_> {
             epochs: Some(self.options.epochs),
             batch_size: None,
             device: "cpu".to_string(),
+            tensorboard: None,
             resume: self.options.resume,
             channels: Vec::new(),
             normalize: None,

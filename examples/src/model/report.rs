@@ -1,9 +1,11 @@
 //! What a training tells a terminal.
 
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use cytoself_model::{EpochReport, HistoryRow, Metrics, TrainingObserver};
+use cytoself_model::{EpochReport, EventWriter, HistoryRow, Metrics, TrainingObserver};
 
 use crate::cli::{Common, Failure};
 use crate::plot::{self, Curves};
@@ -32,11 +34,12 @@ pub(super) fn draw_curves(rows: &[HistoryRow], path: &Path) -> Result<(), Failur
     plot::save(&curves, path)
 }
 
-/// A progress line per epoch, a printed line when it is done.
+/// A progress line per epoch, a printed line when it is done, and TensorBoard's events if wanted.
 pub(super) struct Reporter<'a> {
     common: &'a Common,
     epochs: usize,
     progress: Option<(u64, Progress)>,
+    events: Option<EventWriter<File>>,
 }
 
 impl<'a> Reporter<'a> {
@@ -45,8 +48,26 @@ impl<'a> Reporter<'a> {
             common,
             epochs,
             progress: None,
+            events: None,
         }
     }
+
+    /// Writes an event file into `folder` too, which is made if it is not there.
+    pub(super) fn events(mut self, folder: &Path) -> Result<Self, Failure> {
+        let context = |e: std::io::Error| Failure::from(e).context(folder.display());
+        std::fs::create_dir_all(folder).map_err(context)?;
+        let now = now();
+        let file = folder.join(format!("events.out.tfevents.{now:.0}.cytoself"));
+        let file = File::create(file).map_err(context)?;
+        self.events = Some(EventWriter::new(file, now).map_err(context)?);
+        Ok(self)
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.map_or(0.0, |d| d.as_secs_f64())
 }
 
 impl TrainingObserver for Reporter<'_> {
@@ -71,6 +92,14 @@ impl TrainingObserver for Reporter<'_> {
     fn epoch(&mut self, report: &EpochReport<'_>) {
         self.progress = None;
         let row = report.row;
+        if let Some(events) = &mut self.events
+            && let Err(e) = events.epoch(row, now())
+        {
+            // The training is worth more than its events.
+            self.common
+                .say(format!("the event file cannot be written: {e}"));
+            self.events = None;
+        }
         let pair = |name: &str| {
             format!(
                 "{:.3}/{:.3}",

@@ -39,6 +39,9 @@ pub struct TrainArgs {
     /// Where to compute: cpu (cuda needs a build with the feature candle-cuda)
     #[arg(long, value_name = "D", default_value = "cpu")]
     pub device: String,
+    /// Folder for TensorBoard's event files
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Go on with the training in --out
     #[arg(long)]
     pub resume: bool,
@@ -146,6 +149,9 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
         ));
     }
     let mut reporter = Reporter::new(common, trainer.config().training.epochs);
+    if let Some(folder) = &args.tensorboard {
+        reporter = reporter.events(folder)?;
+    }
     let outcome = trainer.run(&mut reporter)?;
     draw_curves(&trainer.state().history.rows, &args.out.join("history.png"))?;
     say_outcome(&outcome, &args.out, common);

@@ -17,6 +17,7 @@ use crate::ModelError;
 use crate::layers::Pass;
 use crate::model::{Level, Model};
 use crate::training::ModelFolder;
+use crate::training::data::refuse_no_numbers;
 
 /// Batches that may wait for the network.
 const AHEAD: usize = 2;
@@ -129,6 +130,7 @@ impl Embedder {
         let read = |rows: &[usize]| -> Result<Tensor, ModelError> {
             let mut pixels = vec![0.0; rows.len() * channels.len() * h * w];
             source.read_into(rows, &channels, &mut pixels)?;
+            refuse_no_numbers(source, rows, &pixels)?;
             config
                 .normalization
                 .apply(&mut pixels, &config.channels, h * w);

@@ -3,7 +3,7 @@
 mod augment;
 mod checkpoint;
 mod codes;
-mod data;
+pub(crate) mod data;
 mod events;
 mod history;
 mod loader;

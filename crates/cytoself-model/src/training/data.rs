@@ -1,6 +1,8 @@
 //! Which crops are trained on, and what they are called.
 
-use cytoself_io::{CropSource, Split};
+use std::ops::ControlFlow;
+
+use cytoself_io::{CropSource, Split, check_finite};
 
 use crate::ModelError;
 use crate::config::InputNormalization;
@@ -142,11 +144,26 @@ impl<'a> TrainingData<'a> {
     pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<f32>, ModelError> {
         let mut pixels = vec![0.0; rows.len() * self.crop_values()];
         self.source.read_into(rows, &self.channels, &mut pixels)?;
+        refuse_no_numbers(self.source, rows, &pixels)?;
         let [h, w] = self.crop_shape();
         self.normalization
             .apply(&mut pixels, &self.channel_names, h * w);
         Ok(pixels)
     }
+}
+
+/// Names the first pixel of `rows` that is no finite number, if `pixels`, which were read from them, hold one.
+pub(crate) fn refuse_no_numbers(
+    source: &dyn CropSource,
+    rows: &[usize],
+    pixels: &[f32],
+) -> Result<(), ModelError> {
+    if pixels.iter().all(|p| p.is_finite()) {
+        return Ok(());
+    }
+    Ok(check_finite(source, rows, &mut |_, _| {
+        ControlFlow::Continue(())
+    })?)
 }
 
 fn data(expected: &str, found: String, hint: &str) -> ModelError {

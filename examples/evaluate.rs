@@ -13,21 +13,21 @@ use cytoself_examples::evaluation;
     version,
     after_help = "Example:\n  cargo run --release --example evaluate -- --embeddings embeddings.zarr --column localization --split test --out evaluation"
 )]
-struct Arguments {
+struct Cli {
     #[command(flatten)]
     evaluation: evaluation::Arguments,
     #[command(flatten)]
     common: Common,
 }
 
-impl HasCommon for Arguments {
+impl HasCommon for Cli {
     fn common(&self) -> &Common {
         &self.common
     }
 }
 
 fn main() -> ExitCode {
-    cli::run(|arguments: Arguments| {
+    cli::run(|arguments: Cli| {
         let report = evaluation::run(&arguments.evaluation, &arguments.common)?;
         print!("{}", report.to_table());
         arguments.common.say(format!(

@@ -13,21 +13,21 @@ use cytoself_examples::interpretation;
     version,
     after_help = "Example:\n  cargo run --release --example interpret -- --model model --data crops.zarr --crop 17 --top 3"
 )]
-struct Arguments {
+struct Cli {
     #[command(flatten)]
     interpretation: interpretation::Arguments,
     #[command(flatten)]
     common: Common,
 }
 
-impl HasCommon for Arguments {
+impl HasCommon for Cli {
     fn common(&self) -> &Common {
         &self.common
     }
 }
 
 fn main() -> ExitCode {
-    cli::run(|arguments: Arguments| {
+    cli::run(|arguments: Cli| {
         let found = interpretation::run(&arguments.interpretation, &arguments.common)?;
         for part in &found.parts {
             let change = (&found.reconstruction - &part.without)

@@ -13,21 +13,21 @@ use cytoself_examples::spectra;
     version,
     after_help = "Example:\n  cargo run --release --example spectrum -- --embeddings embeddings.zarr --out spectrum --query FAM241A"
 )]
-struct Arguments {
+struct Cli {
     #[command(flatten)]
     spectra: spectra::Arguments,
     #[command(flatten)]
     common: Common,
 }
 
-impl HasCommon for Arguments {
+impl HasCommon for Cli {
     fn common(&self) -> &Common {
         &self.common
     }
 }
 
 fn main() -> ExitCode {
-    cli::run(|arguments: Arguments| {
+    cli::run(|arguments: Cli| {
         let found = spectra::run(&arguments.spectra, &arguments.common)?;
         arguments.common.say(format!(
             "{} proteins, {} codes in {} clusters, {} families -> {}",

@@ -308,16 +308,26 @@ impl EmbeddingStore {
             ));
         }
         let node = format!("/obsm/{}", checked(name)?);
-        self.arrays.remove(name);
-        self.hierarchy.erase(&node)?;
-        let mut writer = matrix::<f32>(&self.hierarchy, &node, array.ncols(), 4)?;
-        for block in array.axis_chunks_iter(ndarray::Axis(0), 1 << 14) {
-            writer.append(&block.iter().copied().collect::<Vec<f32>>())?;
+        let partial = format!("/obsm/.{name}.partial");
+        self.hierarchy.erase(&partial)?;
+        if let Err(error) = self.write_matrix(&partial, array) {
+            // The first error says what is wrong; a second one here would say the same.
+            let _ = self.hierarchy.erase(&partial);
+            return Err(error);
         }
-        writer.finish()?;
+        self.arrays.remove(name);
+        self.hierarchy.rename(&partial, &node)?;
         self.arrays
             .insert(name.to_string(), RowArray::open(&self.hierarchy, &node)?);
         Ok(())
+    }
+
+    fn write_matrix(&self, node: &str, array: ArrayView2<'_, f32>) -> Result<(), IoError> {
+        let mut writer = matrix::<f32>(&self.hierarchy, node, array.ncols(), 4)?;
+        for block in array.axis_chunks_iter(ndarray::Axis(0), 1 << 14) {
+            writer.append(&block.iter().copied().collect::<Vec<f32>>())?;
+        }
+        writer.finish().map(|_| ())
     }
 
     /// Writes a column of `obs`, replacing one of the same name.

@@ -103,6 +103,13 @@ impl Hierarchy {
         Ok(names)
     }
 
+    /// Gives `node` another place, of which what was there before is removed.
+    pub(crate) fn rename(&self, node: &str, to: &str) -> Result<(), IoError> {
+        self.erase(to)?;
+        let (from, to) = (self.folder(node), self.folder(to));
+        fs::rename(&from, &to).map_err(|e| IoError::file(&to, e))
+    }
+
     /// Removes `node` and what is below it, if it is there.
     pub(crate) fn erase(&self, node: &str) -> Result<(), IoError> {
         let folder = self.folder(node);

@@ -69,7 +69,7 @@ pub use label::{
 };
 pub use local::{Local, LocalParams, local_foreground, split_by_blobs};
 pub use mask::{close_disk, dilate_disk, erode_cross, erode_disk, fill_holes, fill_small_holes};
-pub use method::{Method, SegmentParams, Segmentation, plausibility, segment};
+pub use method::{Method, SegmentParams, Segmentation, outline_sharpness, plausibility, segment};
 pub use normalize::{IntensityRange, Normalization};
 pub use opencell::{
     OpenCell, OpenCellParams, background_mask, clean_mask, refine_mask, split_nuclei,

@@ -3,7 +3,7 @@
 mod choice;
 mod params;
 
-pub use choice::plausibility;
+pub use choice::{outline_sharpness, plausibility};
 pub use params::{Method, SegmentParams};
 
 use ndarray::{Array2, ArrayView2};
@@ -30,7 +30,7 @@ pub struct Segmentation {
 /// Finds the nuclei of a field.
 ///
 /// Without a diameter it is estimated from the image ([`estimate_diameter`]). [`Method::Auto`] runs both methods and
-/// takes the result whose regions look more like nuclei ([`plausibility`]).
+/// takes the result whose regions look more like nuclei ([`plausibility`], and a little [`outline_sharpness`]).
 ///
 /// **Shapes** `image: [h, w]` (DNA stain, any scale of intensity) -> labels `[h, w]`.
 ///
@@ -76,7 +76,7 @@ pub fn segment(
         Method::Local => (Method::Local, local()?),
         Method::Auto => {
             let (opencell, local) = rayon::join(opencell, local);
-            choice::choose(image, diameter, opencell?, local?)
+            choice::choose(image, opencell?, local?)?
         }
     };
     Ok(Segmentation {

@@ -65,10 +65,15 @@ fn the_choice_beats_both_methods() {
             rows.push(row);
         }
     }
-    // The scikit-image comparator has F1 0.825 and a pooled mAP of 0.536 on these images; see docs/benchmarks/segment.md.
-    let [opencell, local, auto] = [rows[0], rows[1], rows[2]];
-    assert!(
-        auto[2] > opencell[2].max(local[2]),
-        "{auto:?} {opencell:?} {local:?}"
-    );
+    // scikit-image's chain has F1 0.849 and a pooled mAP of 0.574 on these images; see docs/benchmarks/segment.md.
+    assert!(rows[0][0] > 0.839, "{:?}", rows[0]);
+    for half in rows.chunks(METHODS.len()) {
+        let [opencell, local, auto] = [half[0], half[1], half[2]];
+        for score in 0..3 {
+            assert!(
+                auto[score] >= opencell[score].max(local[score]),
+                "{auto:?} {opencell:?} {local:?}"
+            );
+        }
+    }
 }

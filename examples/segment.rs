@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use cytoself_examples::cli::{self, Common, Failure, HasCommon};
 use cytoself_examples::output::Output;
-use cytoself_io::{npy, read_image, write_png_u16};
+use cytoself_examples::plot::{class_color, outlines};
+use cytoself_io::{npy, read_image, write_png_rgb, write_png_u16};
 use cytoself_segment::{Method, SegmentParams, Segmentation, segment, signed_distance};
 use ndarray::Array2;
 
@@ -32,6 +33,9 @@ struct Arguments {
     /// Folder for background.npy, refined.npy, cleaned.npy and watershed.npy
     #[arg(long, value_name = "DIR")]
     steps: Option<PathBuf>,
+    /// Picture of the outlines over the image (PNG)
+    #[arg(long, value_name = "FILE")]
+    outlines: Option<PathBuf>,
     /// Diameter of nuclei divided by 60 px
     #[arg(long, value_name = "S", conflicts_with = "diameter")]
     scale: Option<f64>,
@@ -73,6 +77,12 @@ fn body(arguments: Arguments) -> Result<(), Failure> {
         .map(|p| Output::folder(p, overwrite))
         .transpose()?;
 
+    let outlines_file = arguments
+        .outlines
+        .as_deref()
+        .map(|p| Output::file(p, overwrite))
+        .transpose()?;
+
     let image = read_image(&arguments.input)?.to_f32();
     let mut params = SegmentParams::default()
         .method(arguments.method)
@@ -91,6 +101,15 @@ fn body(arguments: Arguments) -> Result<(), Failure> {
     labels_file.commit()?;
     if let Some(file) = distance_file {
         npy::write(file.path(), &signed_distance(found.labels.view()))?;
+        file.commit()?;
+    }
+    if let Some(file) = outlines_file {
+        let color = |label: u32| {
+            let color = class_color(label as usize);
+            [color.0, color.1, color.2]
+        };
+        let drawn = outlines(image.view(), found.labels.view(), &color);
+        write_png_rgb(file.path(), drawn.view())?;
         file.commit()?;
     }
     if let Some(folder) = steps_folder {

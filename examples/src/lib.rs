@@ -8,6 +8,7 @@ pub mod cli;
 pub mod convert;
 pub mod evaluation;
 pub mod interpretation;
+pub mod merge;
 pub mod model;
 pub mod output;
 pub mod plot;

@@ -34,6 +34,34 @@ impl Output {
         Self::begin(target, overwrite)
     }
 
+    /// Removes what killed runs left of `target` under temporary names; for runs that go on where such a one stopped, as
+    /// nothing else can be writing the same output then.
+    ///
+    /// # Errors
+    /// - something is there and cannot be removed.
+    pub fn remove_stale(target: &Path) -> Result<(), Failure> {
+        let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
+            return Ok(());
+        };
+        let start = format!(".{}.partial-", name.to_string_lossy());
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        // A folder that is not there yet holds nothing.
+        let Ok(entries) = fs::read_dir(parent) else {
+            return Ok(());
+        };
+        for entry in entries.filter_map(Result::ok) {
+            if entry.file_name().to_string_lossy().starts_with(&start) {
+                let path = entry.path();
+                remove(&path).map_err(|e| Failure::from(e).context(path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
     fn begin(target: &Path, overwrite: bool) -> Result<Self, Failure> {
         if target.symlink_metadata().is_ok() && !overwrite {
             return Err(Failure::input(format!(
@@ -130,6 +158,10 @@ mod tests {
         output.commit().unwrap();
         assert!(Output::folder(&target, false).is_err());
         Output::folder(&target, true).unwrap().commit().unwrap();
+        let stale = dir.path().join(".out.partial-1");
+        fs::create_dir(&stale).unwrap();
+        Output::remove_stale(&target).unwrap();
+        assert!(!stale.exists());
         assert!(!target.join("a").exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

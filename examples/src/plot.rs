@@ -17,14 +17,18 @@ mod canvas;
 mod clustermap;
 mod curves;
 mod montage;
+mod outline;
 mod palette;
 mod scatter;
+mod sheet;
 mod spectrum;
 
 pub use canvas::{Area, Drawing, Figure, save};
 pub use clustermap::{Bracket, Clustermap};
 pub use curves::Curves;
 pub use montage::{Montage, Tile};
+pub use outline::{Rgb, beside, outlines, stretched};
 pub use palette::{OTHERS, class_color, diverging};
 pub use scatter::Scatter;
+pub use sheet::Sheet;
 pub use spectrum::SpectrumPanels;

@@ -4,6 +4,7 @@ mod channels;
 mod field;
 mod options;
 mod parts;
+mod preview;
 mod record;
 mod shard;
 mod workers;
@@ -19,7 +20,9 @@ use cytoself_io::{
 
 use crate::cli::Failure;
 use crate::output::Output;
+use crate::progress;
 use parts::{FieldPart, Parts};
+use preview::Preview;
 use record::Record;
 
 /// Channels of the store, in order.
@@ -36,6 +39,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     options.check()?;
     let manifest = Manifest::open(&options.manifest)?;
     options.check_columns(&manifest)?;
+    if options.resume {
+        Output::remove_stale(&options.out)?;
+    }
     let output = Output::folder(&options.out, options.common.overwrite)?;
     let (splits, division) = split_fields(&manifest, &options.split()?)?;
     options.common.say(said(&division));
@@ -44,16 +50,24 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         .iter()
         .filter(|f| options.shard.holds(&f.fov))
         .collect();
+    let pictured = preview::pictured(options, &fields);
+    let mut preview = Preview::open(options, &pictured)?;
     let parts = Parts::open(options)?;
-    workers::work(options, &manifest, &fields, &parts)?;
+    workers::work(options, &manifest, &fields, &parts, &pictured)?;
 
     let mut record = Record::new(options);
     std::fs::remove_dir(output.path()).map_err(Failure::from)?;
     let layout = options.describe(CropLayout::new(&CHANNELS, [options.crop_size; 2]));
     let mut writer = CropStoreWriter::create(output.path(), &layout)?;
     for field in &fields {
+        if progress::interrupted() {
+            return Err(parts.interrupted(fields.len(), fields.len()));
+        }
         let part = parts.read(field)?;
         record.add(field, &part);
+        if let Some(preview) = &mut preview {
+            preview.add(field, &parts, part.crops.as_ref().map(|c| &c.0))?;
+        }
         if let FieldPart {
             crops: Some((images, table)),
             ..
@@ -71,6 +85,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     writer.finish()?;
     record.write(output.path())?;
     output.commit()?;
+    if let Some(preview) = preview {
+        preview.finish()?;
+    }
     parts.remove()?;
     options.common.say(record.summary(crops));
     Ok(())
@@ -112,6 +129,7 @@ fn with_split(mut table: CropTable, split: Split) -> Result<CropTable, Failure> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -262,7 +280,7 @@ mod tests {
         let parts = Parts::open(&cut).unwrap();
         let read = Manifest::open(&manifest).unwrap();
         let first: Vec<&FieldSpec> = read.fields().iter().take(2).collect();
-        workers::work(&cut, &read, &first, &parts).unwrap();
+        workers::work(&cut, &read, &first, &parts, &BTreeSet::new()).unwrap();
         // A field that was being written when the run was killed.
         fs::write(parts.folder().join("2.npy"), "half").unwrap();
         fs::write(parts.folder().join("2.json.partial"), "{").unwrap();

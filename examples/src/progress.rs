@@ -59,6 +59,12 @@ impl Progress {
         }
     }
 
+    /// As [`Progress::update`], for work whose total is known only while it runs.
+    pub fn update_of(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.bar.set_length(total);
+        self.update(done)
+    }
+
     /// Prints a line above the bar.
     pub fn say(&self, line: &str) {
         if self.bar.is_hidden() {

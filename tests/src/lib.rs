@@ -1,7 +1,10 @@
 //! Running the example binaries as a user does: what the tests of this package share.
 
+pub mod fixture;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A finished run of an example binary.
 pub struct Run {
@@ -93,6 +96,53 @@ where
         .output()
         .expect("the binary starts")
         .into()
+}
+
+/// Starts an example binary with its outputs captured.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn start<I, S>(name: &str, arguments: I) -> Child
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    Command::new(binary(name))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// Waits until `condition` holds while the process runs; false if it ended or a minute went by before.
+#[must_use]
+pub fn wait_until(child: &mut Child, condition: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if condition() {
+            return true;
+        }
+        if !matches!(child.try_wait(), Ok(None)) {
+            return condition();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
+}
+
+/// Sends a signal, e.g. `INT` or `KILL`, to a process and waits for its end.
+///
+/// # Panics
+/// When there is no `kill`, or the process cannot be waited for.
+#[must_use]
+pub fn signal(child: Child, name: &str) -> Run {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(sent.success(), "kill -{name} failed");
+    child.wait_with_output().expect("the process ends").into()
 }
 
 /// The folder of real data, or `None` after saying that the test is skipped.

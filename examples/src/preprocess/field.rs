@@ -14,7 +14,9 @@ use ndarray::{Array2, Array4, ArrayView2, Axis, s};
 
 use super::channels::protein_and_nucleus;
 use super::options::{Finder, Options};
+use super::preview::{Fate, picture};
 use crate::cli::Failure;
+use crate::plot::Rgb;
 
 /// What a field gave.
 pub(super) struct FieldCrops {
@@ -32,14 +34,18 @@ pub(super) struct FieldCrops {
     pub outside: usize,
     /// Nuclei left out for their quality.
     pub rejected: usize,
+    /// The field with the outlines of its nuclei, if asked for.
+    pub picture: Option<Array2<Rgb>>,
 }
 
 /// The two channels of a field at the resolution of crops.
-struct Planes {
-    protein: Array2<f32>,
-    nucleus: Array2<f32>,
+pub(super) struct Planes {
+    pub protein: Array2<f32>,
+    pub nucleus: Array2<f32>,
     /// Height and width of the field before downsampling.
     full: [usize; 2],
+    /// Pixels of the field per pixel of a crop.
+    factor: usize,
 }
 
 /// Reads a field, finds its nuclei and cuts its crops.
@@ -47,6 +53,7 @@ pub(super) fn crops_of(
     options: &Options,
     manifest: &Manifest,
     field: &FieldSpec,
+    pictured: bool,
 ) -> Result<FieldCrops, Failure> {
     let planes = read_planes(options, field)?;
     let (labels, method) = nuclei(options, manifest, field, &planes)?;
@@ -67,8 +74,15 @@ pub(super) fn crops_of(
     let images = cut(options, &planes, &labels, &kept);
     let mut table = CropTable::new();
     for nucleus in &kept {
-        nucleus.push(&mut table, options, field, [&class, &method])?;
+        nucleus.push(&mut table, planes.factor, field, [&class, &method])?;
     }
+    let fate = |label: u32| match kept.iter().find(|n| n.region.label == label) {
+        Some(nucleus) if nucleus.quality.flags.is_ok() => Fate::Crop,
+        Some(_) => Fate::Flagged,
+        None if windows.iter().any(|w| w.label == label) => Fate::Rejected,
+        None => Fate::Outside,
+    };
+    let picture = pictured.then(|| picture(&planes, &labels, &fate));
     Ok(FieldCrops {
         images,
         table,
@@ -77,6 +91,7 @@ pub(super) fn crops_of(
         nuclei: found.len(),
         outside,
         rejected,
+        picture,
     })
 }
 
@@ -84,25 +99,26 @@ fn read_planes(options: &Options, field: &FieldSpec) -> Result<Planes, Failure> 
     let read = FieldReader::default().read(field)?;
     let [protein, nucleus] =
         protein_and_nucleus(&read.channels).map_err(|e| e.context(first_path(field)))?;
+    let factor = options
+        .factor(read.pixel_size_um)
+        .map_err(|e| e.context(first_path(field)))?;
     let plane = |channel: usize| {
         let (stack, name) = (&read.stacks[channel], &read.channels[channel]);
-        let image = project_stack(stack, options.downsample, options.order());
-        check_finite(&image, name, options.downsample).map_err(|e| e.context(first_path(field)))?;
+        let image = project_stack(stack, factor, options.order());
+        check_finite(&image, name, factor).map_err(|e| e.context(first_path(field)))?;
         Ok::<_, Failure>(image)
     };
     let (protein, nucleus_plane) = (plane(protein)?, plane(nucleus)?);
     let [_, h, w] = read.stacks[nucleus].shape();
     if nucleus_plane.is_empty() {
-        let found = format!(
-            "expected at least {0} x {0} px, found {h} x {w}",
-            options.downsample
-        );
+        let found = format!("expected at least {factor} x {factor} px, found {h} x {w}");
         return Err(Failure::input(found).context(first_path(field)));
     }
     Ok(Planes {
         protein,
         nucleus: nucleus_plane,
         full: [h, w],
+        factor,
     })
 }
 
@@ -240,11 +256,11 @@ impl<'a> Nucleus<'a> {
     fn push(
         &self,
         table: &mut CropTable,
-        options: &Options,
+        factor: usize,
         field: &FieldSpec,
         found: [&str; 2],
     ) -> Result<(), Failure> {
-        let scale = options.downsample as f64;
+        let scale = factor as f64;
         let (q, [class, method]) = (self.quality, found);
         let crop = format!("{}:{}", field.fov, self.region.label);
         let flags = q.flags.to_string();

@@ -85,6 +85,10 @@ pub struct Options {
     /// Pixels of a field per pixel of a crop, along each side
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub downsample: usize,
+    /// Side of a crop's pixel in um, for fields of different magnification: each field is downsampled by the whole number
+    /// that comes nearest, from its pixel size in the manifest or the file
+    #[arg(long, value_name = "UM", conflicts_with = "downsample")]
+    pub pixel_size: Option<f64>,
     /// Average pixels before projecting over z, instead of after it
     #[arg(long)]
     pub downsample_first: bool,
@@ -109,6 +113,10 @@ pub struct Options {
     /// Keep what an interrupted run with the same flags has finished
     #[arg(long)]
     pub resume: bool,
+    /// Folder for pictures to look at: a sheet of crops, and the outlines of nuclei over up to 48 fields (green: a crop, yellow:
+    /// a crop with a quality flag, red: left out for its quality, blue: too near the edge)
+    #[arg(long, value_name = "DIR")]
+    pub preview: Option<PathBuf>,
     /// Flags of every binary.
     #[command(flatten)]
     pub common: Common,
@@ -131,6 +139,7 @@ impl Options {
             labels: None,
             diameter: None,
             downsample: 2,
+            pixel_size: None,
             downsample_first: false,
             normalize: Unit::Crop,
             pixels: Pixels::F32,
@@ -139,6 +148,7 @@ impl Options {
             split: SPLIT.to_vec(),
             shard: Shard::default(),
             resume: false,
+            preview: None,
             common,
         }
     }
@@ -154,6 +164,11 @@ impl Options {
             return Err(Failure::input(format!(
                 "--downsample {}: expected 1 to 64",
                 self.downsample
+            )));
+        }
+        if let Some(size) = self.pixel_size.filter(|s| !(s.is_finite() && *s > 0.0)) {
+            return Err(Failure::input(format!(
+                "--pixel-size {size}: expected a length in um above 0"
             )));
         }
         if let Some(flag) = self.reject.iter().find(|f| !FLAGS.contains(&f.as_str())) {
@@ -207,6 +222,25 @@ impl Options {
         self.labels.as_deref().unwrap_or("labels")
     }
 
+    /// Pixels of a field per pixel of a crop, for a field whose pixels measure `pixel_um`.
+    pub(super) fn factor(&self, pixel_um: Option<f64>) -> Result<usize, Failure> {
+        let Some(wanted) = self.pixel_size else {
+            return Ok(self.downsample);
+        };
+        let Some(pixel) = pixel_um else {
+            return Err(Failure::input(format!(
+                "--pixel-size {wanted}: expected the field's pixel size, found none in the file; fill in the column pixel_size_um of the manifest"
+            )));
+        };
+        let factor = (wanted / pixel).round();
+        if (1.0..=64.0).contains(&factor) {
+            return Ok(factor as usize);
+        }
+        Err(Failure::input(format!(
+            "--pixel-size {wanted}: expected 1 to 64 times the field's pixel size, found {pixel} um; pixels are averaged, never divided"
+        )))
+    }
+
     pub(super) fn order(&self) -> ProjectionOrder {
         if self.downsample_first {
             ProjectionOrder::DownsampleFirst
@@ -241,7 +275,11 @@ impl Options {
                     .map_or_else(|| "estimated".to_string(), |d| d.to_string()),
             ),
             ("crop_size_px", self.crop_size.to_string()),
-            ("downsample", self.downsample.to_string()),
+            (
+                "downsample",
+                self.pixel_size
+                    .map_or_else(|| self.downsample.to_string(), |um| format!("to {um} um")),
+            ),
             (
                 "projection",
                 if self.downsample_first {

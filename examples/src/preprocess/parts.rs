@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::FieldCrops;
 use super::options::Options;
+use super::preview;
 use super::shard::hash;
 use crate::cli::Failure;
 
@@ -73,6 +74,20 @@ impl Parts {
         Ok(Self { folder, parameters })
     }
 
+    /// Where the picture of a field is drawn.
+    pub(super) fn picture(&self, field: &FieldSpec) -> PathBuf {
+        self.file(field, "png")
+    }
+
+    /// What an interrupted run says.
+    pub(super) fn interrupted(&self, finished: usize, fields: usize) -> Failure {
+        Failure::Interrupted(format!(
+            "{finished} of {fields} fields are kept in {}; run the same command with --resume to go on",
+            self.folder.display()
+        ))
+    }
+
+    #[cfg(test)]
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -91,10 +106,11 @@ impl Parts {
         hash(text.as_bytes())
     }
 
-    /// Whether the field is finished and was not a failure.
-    pub(super) fn is_done(&self, field: &FieldSpec) -> bool {
+    /// Whether the field is finished, was not a failure, and has its picture if it is to have one.
+    pub(super) fn is_done(&self, field: &FieldSpec, pictured: bool) -> bool {
         let summary = self.summary(field);
         summary.is_ok_and(|s| s.key == self.key(field) && s.failure.is_none())
+            && (!pictured || self.picture(field).is_file())
     }
 
     fn summary(&self, field: &FieldSpec) -> Result<Summary, Failure> {
@@ -123,6 +139,9 @@ impl Parts {
                 if !found.table.is_empty() {
                     npy::write(&self.file(field, "npy"), &found.images)?;
                     found.table.to_csv(&self.file(field, "csv"))?;
+                }
+                if let Some(picture) = &found.picture {
+                    preview::write(&self.picture(field), picture)?;
                 }
                 summary.crops = found.table.len();
                 (summary.class, summary.method) = (found.class, found.method);

@@ -61,6 +61,12 @@ impl<'a> Record<'a> {
 
     fn field_table(&self) -> Result<CropTable, Failure> {
         let mut table = CropTable::new();
+        for column in ["fov", "protein", "class", "method"] {
+            table.insert(column, cytoself_io::TextColumn::new())?;
+        }
+        for column in ["nuclei", "crops", "outside", "rejected"] {
+            table.insert(column, Vec::<f64>::new())?;
+        }
         for (name, s) in self.fields.iter().filter(|(_, s)| s.failure.is_none()) {
             table.push(&[
                 ("fov", Value::Text(&name.fov)),

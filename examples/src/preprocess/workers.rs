@@ -1,5 +1,6 @@
 //! Fields are worked on side by side, one per thread.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -22,11 +23,12 @@ pub(super) fn work(
     manifest: &Manifest,
     fields: &[&FieldSpec],
     parts: &Parts,
+    pictured: &BTreeSet<usize>,
 ) -> Result<(), Failure> {
     let open: Vec<&FieldSpec> = fields
         .iter()
         .copied()
-        .filter(|f| !parts.is_done(f))
+        .filter(|f| !parts.is_done(f, pictured.contains(&f.row)))
         .collect();
     if open.len() < fields.len() {
         let kept = fields.len() - open.len();
@@ -46,7 +48,7 @@ pub(super) fn work(
             if progress::interrupted() {
                 return;
             }
-            if let Err(failure) = finish(options, manifest, field, parts) {
+            if let Err(failure) = finish(options, manifest, field, parts, pictured) {
                 // The disk, not the field, is at fault: nothing else will work either.
                 next.store(open.len(), Ordering::Relaxed);
                 fault
@@ -80,11 +82,7 @@ pub(super) fn work(
     }
     let finished = fields.len() - open.len() + done.into_inner();
     if finished < fields.len() {
-        return Err(Failure::Interrupted(format!(
-            "{finished} of {} fields are kept in {}; run the same command with --resume to go on",
-            fields.len(),
-            parts.folder().display()
-        )));
+        return Err(parts.interrupted(finished, fields.len()));
     }
     Ok(())
 }
@@ -94,9 +92,10 @@ fn finish(
     manifest: &Manifest,
     field: &FieldSpec,
     parts: &Parts,
+    pictured: &BTreeSet<usize>,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let result = crops_of(options, manifest, field);
+    let result = crops_of(options, manifest, field, pictured.contains(&field.row));
     let inputs = field.paths.iter().map(|p| Input::of(p)).collect();
     parts.write(field, result, start.elapsed().as_secs_f64(), inputs)
 }

@@ -138,7 +138,8 @@ def main():
                 torch.set_num_threads(threads)
                 torch.compiler.reset()
                 leaf, leaf_c = t.clone().requires_grad_(), c.clone().requires_grad_()
-                layer, compiled_layer = layer_of(torch, c, split), torch.compile(layer_of(torch, c, split), dynamic=False)
+                layer, plain = layer_of(torch, c, split), layer_of(torch, c, split, soft=False)
+                compiled_layer, compiled_plain = torch.compile(layer, dynamic=False), torch.compile(plain, dynamic=False)
                 compiled = torch.compile(addmm_argmin, dynamic=False)
                 trained = layer_of(torch, leaf_c, split, soft=False)
 
@@ -156,18 +157,20 @@ def main():
                         "torch addmm+argmin": lambda: timed(lambda: addmm_argmin(t_rows), slow),
                         "torch compiled addmm+argmin": lambda: timed(lambda: compiled(t_rows), slow),
                         "sgemm of this shape, torch": lambda: timed(lambda: torch.mm(t_rows, c.T, out=out), repeats),
-                        "ours: layer": lambda: ours.ask("layer", repeats),
                         "ours: layer with soft histogram": lambda: ours.ask("layer_soft", slow),
-                        "ours: layer and gradients": lambda: ours.ask("train", repeats),
+                        "ours: layer without": lambda: ours.ask("layer", repeats),
+                        "ours: layer without, and gradients": lambda: ours.ask("train", repeats),
                     }
                     if fits:
                         contenders |= {
-                            "torch layer": lambda: timed(lambda: layer(t), slow),
-                            "torch layer, channels last": lambda: timed(lambda: layer(last), slow),
-                            "torch layer, compiled": lambda: timed(lambda: compiled_layer(t), slow),
+                            "torch layer with soft histogram": lambda: timed(lambda: layer(t), slow),
+                            "torch layer with soft histogram, channels last": lambda: timed(lambda: layer(last), slow),
+                            "torch layer with soft histogram, compiled": lambda: timed(lambda: compiled_layer(t), slow),
+                            "torch layer without": lambda: timed(lambda: plain(t), slow),
+                            "torch layer without, compiled": lambda: timed(lambda: compiled_plain(t), slow),
                         }
                     if fits and batch <= 16:
-                        contenders["torch layer and gradients, no soft histogram"] = lambda: timed(train, slow)
+                        contenders["torch layer without, and gradients"] = lambda: timed(train, slow)
                     squares = {
                         "numpy": lambda: timed(lambda: square_a @ square_b, 1),
                         "torch": lambda: timed(lambda: torch.mm(torch.from_numpy(square_a), torch.from_numpy(square_b)), 1),
@@ -177,6 +180,7 @@ def main():
                         compiled(t_rows)
                         if fits:
                             compiled_layer(t)
+                            compiled_plain(t)
                     for r in range(arguments.rounds + 1):
                         for who, run in [*contenders.items(), *squares.items()]:
                             with torch.set_grad_enabled("gradients" in who):
@@ -208,10 +212,13 @@ def report(batch, per_image, threads, found, squares, flops, same):
         name = f"sgemm 1536^3, {who}" if who in squares else who
         print(f"| {name} | {1e3 * wall[who]:.3f} | {1e3 * busy[who]:.3f} | {work / busy[who] / 1e9:.1f} |")
     torch_search = [who for who in found if who.startswith("torch") and "argmin" in who]
-    layers = [who for who in found if who.startswith("torch layer") and "gradients" not in who]
-    pairs = [("search", "ours: search", ["FAISS IndexFlatL2"]), ("search", "ours: search", torch_search), ("layer", "ours: layer", layers),
-             ("layer with soft histogram", "ours: layer with soft histogram", layers),
-             ("layer and gradients", "ours: layer and gradients", [w for w in found if w.startswith("torch layer and gradients")])]
+    soft = [who for who in found if who.startswith("torch layer with soft")]
+    plain = [who for who in found if who.startswith("torch layer without") and "gradients" not in who]
+    pairs = [("search", "ours: search", ["FAISS IndexFlatL2"]), ("search", "ours: search", ["torch matmul+argmin"]),
+             ("search", "ours: search", torch_search), ("layer with soft histogram", "ours: layer with soft histogram", soft[:1]),
+             ("layer with soft histogram", "ours: layer with soft histogram", soft), ("layer without", "ours: layer without", plain[:1]),
+             ("layer without", "ours: layer without", plain),
+             ("layer and gradients", "ours: layer without, and gradients", [w for w in found if w == "torch layer without, and gradients"])]
     for what, own, others in pairs:
         if others:
             best = min(others, key=busy.get)

@@ -5,6 +5,13 @@
 //!
 //! The answer of every search is exact: the code with the smallest squared distance in double precision, of equals the lowest index.
 //!
+//! - Search: [`Codebook`], [`NearestCode`] and its implementations [`CpuSearch`], [`ScalarSearch`], `cuda::CudaSearch`.
+//! - Quantise: [`SplitQuantizer`] gives indices, quantised vectors, squared error and histograms in one pass; [`softmax_assignment`] the
+//!   soft histogram; [`CodeUsage`] and [`perplexity`] how many codes are in use.
+//! - Train: [`codebook_gradient`], [`commitment_gradient`], [`softmax_gradient`]; [`MovingAverage`] with unused codes replaced;
+//!   [`kmeans`] for the start.
+//! - Work on codes alone: [`CodeDistances`] for exact distances between quantised rows, [`unpack`] for their vectors.
+//!
 //! # Features
 //! - `candle`: the quantiser as a candle operation with gradients.
 //! - `cuda`: the search and its training on an NVIDIA GPU, in module `cuda`. It builds and starts without CUDA; the driver is opened

@@ -165,14 +165,7 @@ impl fmt::Debug for CudaDevice {
 }
 
 /// Whether the driver can be opened; cudarc panics where it cannot.
-#[cfg(not(feature = "candle-cuda"))]
 fn driver_is_there() -> bool {
     // SAFETY: opens the driver's library, whose initialisation has no conditions.
     unsafe { cudarc::driver::sys::is_culib_present() }
-}
-
-/// Candle links to CUDA, so a program that runs has it.
-#[cfg(feature = "candle-cuda")]
-fn driver_is_there() -> bool {
-    true
 }

@@ -70,16 +70,9 @@ fn compile(architecture: &str) -> Option<Result<Ptx, CompileError>> {
     Some(compile_ptx_with_opts(SOURCE, options))
 }
 
-#[cfg(not(feature = "candle-cuda"))]
 fn nvrtc_is_there() -> bool {
     // SAFETY: opens a library of the CUDA toolkit, whose initialisation has no conditions.
     unsafe { cudarc::nvrtc::sys::is_culib_present() }
-}
-
-/// Candle links to CUDA, so a program that runs has it.
-#[cfg(feature = "candle-cuda")]
-fn nvrtc_is_there() -> bool {
-    true
 }
 
 /// Names a compilation by what it depends on.

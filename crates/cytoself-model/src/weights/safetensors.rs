@@ -1,50 +1,50 @@
 //! The safetensors format.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
 use safetensors::tensor::{Metadata, SafeTensors};
-use safetensors::{Dtype, View};
+use serde_json::json;
 
 use crate::ModelError;
 
-/// The key under which our files say how they were made. One key only: the format's writer orders keys at random.
+/// The key under which our files say how they were made.
 const KEY: &str = "cytoself";
 
-/// A tensor on its way into a file; its bytes are made when they are written.
-struct Stored {
+/// A tensor on its way into a file.
+struct Stored<'a> {
+    name: &'a str,
     tensor: Tensor,
     dtype: Dtype,
 }
 
-impl View for Stored {
-    fn dtype(&self) -> Dtype {
-        self.dtype
+impl Stored<'_> {
+    fn bytes_per_value(&self) -> usize {
+        if self.dtype == Dtype::F32 { 4 } else { 8 }
     }
 
-    fn shape(&self) -> &[usize] {
-        self.tensor.dims()
+    fn length(&self) -> usize {
+        self.tensor.elem_count() * self.bytes_per_value()
     }
 
-    fn data(&self) -> Cow<'_, [u8]> {
-        // The dtype was checked when the view was made, and reading a tensor of the processor's memory cannot fail.
-        let flat = self.tensor.flatten_all();
-        let bytes = match self.dtype {
+    fn bytes(&self) -> Result<Vec<u8>, ModelError> {
+        let flat = self.tensor.flatten_all()?;
+        Ok(match self.dtype {
             Dtype::F32 => flat
-                .and_then(|t| t.to_vec1::<f32>())
-                .map(|v| v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+                .to_vec1::<f32>()?
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect(),
             _ => flat
-                .and_then(|t| t.to_vec1::<i64>())
-                .map(|v| v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        };
-        Cow::Owned(bytes.unwrap_or_default())
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.elem_count() * if self.dtype == Dtype::F32 { 4 } else { 8 }
+                .to_vec1::<i64>()?
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect(),
+        })
     }
 }
 
@@ -60,7 +60,7 @@ pub fn save<'a>(
     tensors: impl IntoIterator<Item = (&'a str, Tensor)>,
     note: &str,
 ) -> Result<(), ModelError> {
-    let mut views = Vec::new();
+    let mut stored = Vec::new();
     for (name, tensor) in tensors {
         let dtype = match tensor.dtype() {
             DType::F32 => Dtype::F32,
@@ -73,16 +73,51 @@ pub fn save<'a>(
             }
         };
         let tensor = tensor.to_device(&Device::Cpu)?;
-        views.push((name, Stored { tensor, dtype }));
+        stored.push(Stored {
+            name,
+            tensor,
+            dtype,
+        });
     }
-    let metadata = HashMap::from([(KEY.to_string(), note.to_string())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|e| match e {
-        safetensors::SafeTensorError::IoError(source) => ModelError::File {
-            path: path.to_path_buf(),
-            source,
-        },
-        other => ModelError::format(path, other.to_string()),
-    })
+    // Wider values first, so that all are aligned.
+    stored.sort_by_key(|s| (std::cmp::Reverse(s.bytes_per_value()), s.name));
+    let mut out = BufWriter::new(File::create(path).map_err(ModelError::file(path))?);
+    out.write_all(&header(&stored, note))
+        .map_err(ModelError::file(path))?;
+    for tensor in &stored {
+        out.write_all(&tensor.bytes()?)
+            .map_err(ModelError::file(path))?;
+    }
+    out.flush().map_err(ModelError::file(path))?;
+    out.get_ref().sync_all().map_err(ModelError::file(path))
+}
+
+/// Length and JSON of the format's header; one tensor in memory at a time, and a full disk is an error, where the format's own
+/// crate writes through a memory map and a full disk is a signal.
+fn header(stored: &[Stored<'_>], note: &str) -> Vec<u8> {
+    let mut entries = serde_json::Map::new();
+    entries.insert("__metadata__".into(), json!({ KEY: note }));
+    let mut start = 0;
+    for tensor in stored {
+        let end = start + tensor.length();
+        let kind = if tensor.dtype == Dtype::F32 {
+            "F32"
+        } else {
+            "I64"
+        };
+        let entry =
+            json!({ "dtype": kind, "shape": tensor.tensor.dims(), "data_offsets": [start, end] });
+        entries.insert(tensor.name.to_string(), entry);
+        start = end;
+    }
+    let mut text = serde_json::Value::Object(entries).to_string();
+    // The data start at a multiple of 8.
+    while text.len() % 8 != 0 {
+        text.push(' ');
+    }
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
 }
 
 /// Reads all tensors of a file; f16, bf16 and f64 become f32.
@@ -119,7 +154,7 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<HashMap<String, Tenso
 /// - the file cannot be read or is not a safetensors file.
 pub fn metadata(path: &Path) -> Result<Option<String>, ModelError> {
     use std::io::Read;
-    let mut file = fs::File::open(path).map_err(ModelError::file(path))?;
+    let mut file = File::open(path).map_err(ModelError::file(path))?;
     let mut length = [0_u8; 8];
     file.read_exact(&mut length)
         .map_err(ModelError::file(path))?;

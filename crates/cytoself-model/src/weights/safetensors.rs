@@ -112,7 +112,7 @@ fn header(stored: &[Stored<'_>], note: &str) -> Vec<u8> {
     }
     let mut text = serde_json::Value::Object(entries).to_string();
     // The data start at a multiple of 8.
-    while text.len() % 8 != 0 {
+    while !text.len().is_multiple_of(8) {
         text.push(' ');
     }
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();

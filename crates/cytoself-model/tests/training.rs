@@ -65,6 +65,9 @@ fn results(folder: &Path) -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+/// A finite pixel whose squared error is not.
+const OVERFLOWING: f32 = 1e30;
+
 #[test]
 fn it_learns() {
     let dir = tempfile::tempdir().unwrap();
@@ -161,17 +164,23 @@ fn a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint() {
     let folder = dir.path().join("m");
     train(&folder, config(2, 1), &toy);
     let good = fs::read(folder.join("last.safetensors")).unwrap();
-    // A pixel of a training crop goes bad between the runs.
-    toy.broken = Some(0);
-    let error = Trainer::resume(&folder, &data(&toy), Some(5))
-        .unwrap()
-        .run(&mut Stop(None))
-        .unwrap_err();
-    assert!(
-        matches!(error, ModelError::Diverged { kept: 1, .. }),
-        "{error}"
-    );
-    assert_eq!(fs::read(folder.join("last.safetensors")).unwrap(), good);
+    // A training crop goes bad between the runs: too large for a loss, or no number at all.
+    for value in [OVERFLOWING, f32::NAN] {
+        toy.broken = Some((0, value));
+        let error = Trainer::resume(&folder, &data(&toy), Some(5))
+            .unwrap()
+            .run(&mut Stop(None))
+            .unwrap_err();
+        if value.is_nan() {
+            assert!(error.to_string().contains("row 0"), "{error}");
+        } else {
+            assert!(
+                matches!(error, ModelError::Diverged { kept: 1, .. }),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read(folder.join("last.safetensors")).unwrap(), good);
+    }
     // A step length that no network survives.
     let wild = dir.path().join("wild");
     fs::create_dir_all(&wild).unwrap();
@@ -194,14 +203,14 @@ fn an_invalid_validation_loss_is_never_the_best() {
     let dir = tempfile::tempdir().unwrap();
     let mut toy = Toy::new(20, 40, 2);
     // Row 6 lies in field 3: validation.
-    toy.broken = Some(6);
+    toy.broken = Some((6, OVERFLOWING));
     let mut config = config(2, 2);
     config.training.variance = cytoself_model::VarianceRule::Training;
     let folder = dir.path().join("m");
     train(&folder, config, &toy);
     let state = ModelFolder::open(&folder).unwrap().state().unwrap();
     assert_eq!((state.best_epoch, state.epoch), (0, 2));
-    assert!(state.history.rows[1].validation.loss().is_nan());
+    assert!(!state.history.rows[1].validation.loss().is_finite());
 }
 
 #[test]

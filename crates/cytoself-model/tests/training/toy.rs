@@ -9,8 +9,8 @@ pub struct Toy {
     channels: Vec<String>,
     side: usize,
     proteins: usize,
-    /// A row whose pixels are not numbers.
-    pub broken: Option<usize>,
+    /// A row all of whose pixels have this value.
+    pub broken: Option<(usize, f32)>,
 }
 
 impl Toy {
@@ -47,8 +47,10 @@ impl Toy {
     }
 
     fn pixel(&self, row: usize, channel: usize, y: usize, x: usize) -> f32 {
-        if self.broken == Some(row) {
-            return f32::NAN;
+        if let Some((broken, value)) = self.broken
+            && broken == row
+        {
+            return value;
         }
         let jitter = |k: usize| ((row * 2_654_435_761 + k * 40_503) >> 7 & 7) as f32 - 3.5;
         let centre = self.side as f32 / 2.0;

@@ -1,17 +1,21 @@
-"""Ours beside umap-learn, in one run.
+"""Ours beside umap-learn, interleaved in one run.
 
-python3 benches/peers/umap.py [--data DIR] [--sets digits,cyto,m70,codes] [--seeds 5] [--binary target/release/examples/umap]
+python3 benches/peers/umap.py [--data DIR] [--sets digits,cyto,m70,codes] [--seeds 5] [--unseeded 2] [--binary target/release/examples/umap]
 
-Makes a virtual environment (umap-learn from PyPI) beside itself on the first run, and the data sets in DIR: digits (scikit-learn),
-cyto (10,000 x 9,216: proteins in organelles plus cell variation and noise), m70 (70,000 x 784: ten bent manifolds), codes (20,000 x 144
-code indices of 2,048; umap-learn gets the expanded vectors).
-Prints one JSON line per run and a Markdown table at the end. umap-learn is timed on its second fit, after numba has compiled.
+Makes a virtual environment (umap-learn from PyPI) beside itself on the first run, and the data sets in DIR, all from one generator with
+seed 0: digits (scikit-learn), cyto (10,000 x 9,216: 400 proteins in 12 organelles, cell variation, noise), m70 (70,000 x 784: ten bent
+manifolds), codes (20,000 x 144 code indices of 2,048; umap-learn gets the expanded vectors).
+
+Prints one JSON line per run and two Markdown tables. umap-learn stays in one process per set that has compiled its code on part of the data
+and holds the data already; ours is a fresh process each time, and its start, the reading of the file and the writing of the map are counted.
 """
 
 import argparse
+import hashlib
 import json
 import os
-import resource
+import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +23,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv-umap")
+SETS = ("digits", "cyto", "m70", "codes")
 
 
 def enter_environment():
@@ -32,164 +37,262 @@ def enter_environment():
     os.execv(python, [python, *sys.argv])
 
 
-def make(name, folder):
-    """The data set `name` as x (and a codebook), made once."""
+def make(folder):
+    """The four data sets, made once."""
     import numpy as np
     from sklearn.datasets import load_digits
 
-    path = os.path.join(folder, f"{name}_X.npy")
-    if os.path.exists(path):
-        return path
-    rng = np.random.default_rng({"digits": 0, "cyto": 1, "m70": 2, "codes": 3}[name])
-    if name == "digits":
-        x = load_digits().data.astype("f4")
-    elif name == "cyto":
-        proteins = 400
-        basis = rng.standard_normal((64, 9216)).astype("f4") / 8
-        organelle = rng.integers(0, 12, proteins)
-        centre = 3 * rng.standard_normal((12, 64)).astype("f4")[organelle] + rng.standard_normal((proteins, 64)).astype("f4")
-        latent = centre[rng.integers(0, proteins, 10_000)] + 0.6 * rng.standard_normal((10_000, 64)).astype("f4")
-        x = latent @ basis + 0.5 * rng.standard_normal((10_000, 9216)).astype("f4")
-    elif name == "m70":
-        label = rng.integers(0, 10, 70_000)
-        z = rng.standard_normal((70_000, 12)).astype("f4")
-        x = np.zeros((70_000, 784), "f4")
-        for c in range(10):
-            w1, b1 = rng.standard_normal((12, 64)) / 12**0.5, rng.standard_normal(64)
-            w2, b2 = rng.standard_normal((64, 784)) / 8, 0.7 * rng.standard_normal(784)
-            x[label == c] = np.maximum(np.tanh(z[label == c] @ w1 + b1) @ w2 + b2 - 0.5, 0)
-        x += 0.05 * np.abs(rng.standard_normal(x.shape).astype("f4"))
-    else:
-        np.save(os.path.join(folder, "codes_codebook.npy"), rng.standard_normal((2048, 64)).astype("f4"))
-        prefer = rng.integers(0, 2048, (300, 144, 6))
-        x = prefer[rng.integers(0, 300, 20_000)[:, None], np.arange(144)[None], rng.integers(0, 6, (20_000, 144))]
-        noise = rng.random(x.shape) < 0.15
-        x[noise] = rng.integers(0, 2048, int(noise.sum()))
-        x = x.astype("u2")
-    np.save(path, x)
-    return path
+    if all(os.path.exists(set_path(folder, name)) for name in SETS):
+        return
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: rng.standard_normal(shape).astype("f4")
+    save = lambda name, x: np.save(set_path(folder, name), x)
+    save("digits", load_digits().data.astype("f4"))
+
+    organelle = rng.integers(0, 12, 400)
+    basis = normal(64, 9216) / 8
+    centre = (normal(12, 64) * 3)[organelle] + normal(400, 64)
+    protein = rng.integers(0, 400, 10_000)
+    latent = centre[protein] + normal(10_000, 64) * 0.6
+    save("cyto", (latent @ basis + normal(10_000, 9216) * 0.5).astype("f4"))
+
+    label = rng.integers(0, 10, 70_000)
+    z = normal(70_000, 12)
+    x = np.zeros((70_000, 784), "f4")
+    for c in range(10):
+        w1, b1 = normal(12, 64) / np.sqrt(12), rng.standard_normal(64)
+        w2, b2 = normal(64, 784) / 8, normal(784) * 0.7
+        x[label == c] = np.maximum(np.tanh(z[label == c] @ w1 + b1) @ w2 + b2 - 0.5, 0)
+    save("m70", x + np.abs(normal(70_000, 784)) * np.float32(0.05))
+
+    np.save(os.path.join(folder, "codes_codebook.npy"), normal(2048, 64))
+    protein = rng.integers(0, 300, 20_000)
+    prefer = rng.integers(0, 2048, (300, 144, 6))
+    x = prefer[protein[:, None], np.arange(144)[None], rng.integers(0, 6, (20_000, 144))]
+    noise = rng.random(x.shape) < 0.15
+    x[noise] = rng.integers(0, 2048, int(noise.sum()))
+    save("codes", x.astype("u2"))
 
 
-def expanded(path, folder):
+def set_path(folder, name):
+    return os.path.join(folder, f"{name}_X.npy")
+
+
+def expanded(folder, name):
     import numpy as np
 
-    x = np.load(path)
+    x = np.load(set_path(folder, name))
     if x.dtype != np.uint16:
         return x
     book = np.load(os.path.join(folder, "codes_codebook.npy"))
     return book[x].reshape(len(x), -1)
 
 
-def quality(x, y, k=15, queries=2000):
-    """Trustworthiness and neighbour preservation on at most `queries` points with exact ranks, and the extent of the map."""
-    import numpy as np
+class Quality:
+    """Trustworthiness and neighbour preservation on the same points with exact ranks for every map of a set, and the extent of a map."""
 
-    n = len(x)
-    picked = np.random.default_rng(0).choice(n, min(queries, n), replace=False)
-    norms = (x * x).sum(1)
-    low_norms = (y * y).sum(1)
-    penalty, kept = 0.0, 0
-    for part in np.array_split(picked, max(1, len(picked) // 100)):
-        high = norms[None] - 2 * x[part] @ x.T
-        low = low_norms[None] - 2 * y[part] @ y.T
-        high[np.arange(len(part)), part] = low[np.arange(len(part)), part] = -np.inf
-        order = high.argsort(1)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(n)[None], 1)
-        near = low.argpartition(k, 1)[:, : k + 1]
-        near_rank = np.take_along_axis(rank, near, 1)
-        penalty += np.maximum(near_rank - k, 0).sum()
-        kept += ((near_rank > 0) & (near_rank <= k)).sum()
-    scale = 2.0 / (len(picked) * k * (2 * n - 3 * k - 1))
-    extent = float(np.ptp(y, axis=0).max())
-    return {"trust": 1 - penalty * scale, "preserved": kept / (len(picked) * k), "extent": extent}
+    def __init__(self, x, queries, k=15):
+        import numpy as np
+
+        self.n, self.k = len(x), k
+        self.picked = np.sort(np.random.default_rng(0).choice(self.n, min(queries, self.n), replace=False))
+        norms = np.einsum("ij,ij->i", x, x)
+        self.rank = np.empty((len(self.picked), self.n), "i4")
+        for part in np.array_split(np.arange(len(self.picked)), max(1, len(self.picked) // 100)):
+            far = norms[None] - 2 * x[self.picked[part]] @ x.T
+            far[np.arange(len(part)), self.picked[part]] = -np.inf
+            np.put_along_axis(rank := np.empty(far.shape, "i4"), far.argsort(1), np.arange(self.n, dtype="i4")[None], 1)
+            self.rank[part] = rank
+
+    def __call__(self, y):
+        import numpy as np
+
+        k, n = self.k, self.n
+        penalty, kept = 0, 0
+        for row, i in enumerate(self.picked):
+            far = ((y - y[i]) ** 2).sum(1)
+            far[i] = np.inf
+            near = self.rank[row, far.argpartition(k)[:k]]
+            penalty += int(np.maximum(near - k, 0).sum())
+            kept += int((near <= k).sum())
+        scale = 2.0 / (len(self.picked) * k * (2 * n - 3 * k - 1))
+        return {"trust": 1 - penalty * scale, "kept": kept / (len(self.picked) * k), "extent": float(np.ptp(y, axis=0).max())}
 
 
-def used():
-    r = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return r.ru_utime + r.ru_stime
+class Ours:
+    """A fresh process for every map."""
+
+    def __init__(self, binary, folder, name, extra=()):
+        self.command = [binary, "--input", set_path(folder, name), *extra]
+        if name.startswith("codes"):
+            self.command += ["--codebook", os.path.join(folder, "codes_codebook.npy")]
+
+    def fit(self, seed, threads):
+        import numpy as np
+
+        with tempfile.TemporaryDirectory() as out:
+            map_file, log = os.path.join(out, "y.npy"), os.path.join(out, "log")
+            command = [*self.command, "--output", map_file, "--seed", str(seed), "--threads", str(threads)]
+            # A process counts the memory of the one that it was split from: a small one stands between.
+            done = subprocess.run([sys.executable, "-S", os.path.abspath(__file__), "--launch", log, *command], stdout=subprocess.PIPE)
+            facts = json.loads(done.stdout)
+            facts["report"] = open(log).read().strip().splitlines()[-1]
+            if facts.pop("code"):
+                sys.exit(f"{command}: {facts['report']}")
+            return np.load(map_file), facts
 
 
-def ours(binary, path, folder, seed, threads):
-    import numpy as np
-
-    with tempfile.TemporaryDirectory() as out:
-        map_file = os.path.join(out, "y.npy")
-        command = [binary, "--input", path, "--output", map_file, "--seed", str(seed), "--threads", str(threads)]
-        if np.load(path, mmap_mode="r").dtype == np.uint16:
-            command += ["--codebook", os.path.join(folder, "codes_codebook.npy")]
-        before, start = used(), time.perf_counter()
-        log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+def launch(log, *command):
+    """Runs a command and prints what it used."""
+    with open(log, "w") as errors:
+        start = time.perf_counter()
+        child = subprocess.Popen(command, stderr=errors)
+        _, status, used = os.wait4(child.pid, 0)
         wall = time.perf_counter() - start
-        return np.load(map_file), {"wall": wall, "cpu": used() - before, "report": log.strip().splitlines()[-1]}
+    child.returncode = os.waitstatus_to_exitcode(status)
+    print(json.dumps({"wall": wall, "cpu": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024, "code": child.returncode}))
 
 
-def theirs(path, folder, seed, threads):
-    """A fit in a process of its own: the first warms numba up, the second is timed."""
-    import numpy as np
+class Theirs:
+    """One process for all maps of a set: compiled, and with the data in memory."""
 
-    with tempfile.TemporaryDirectory() as out:
-        map_file = os.path.join(out, "y.npy")
-        command = [sys.executable, os.path.abspath(__file__), "--child", path, folder, str(seed), str(threads), map_file]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return np.load(map_file), json.loads(text.strip().splitlines()[-1])
+    def __init__(self, folder, name):
+        command = [sys.executable, os.path.abspath(__file__), "--child", folder, name]
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.child.stdout.readline()
+
+    def fit(self, seed, threads):
+        import numpy as np
+
+        with tempfile.TemporaryDirectory() as out:
+            map_file = os.path.join(out, "y.npy")
+            print(json.dumps([seed, threads, map_file]), file=self.child.stdin, flush=True)
+            facts = json.loads(self.child.stdout.readline())
+            return np.load(map_file), facts
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
 
 
-def child(path, folder, seed, threads, map_file):
+def child(folder, name):
+    """The process of `Theirs`: a line [seed, threads, file] in, a line of facts out."""
     import warnings
 
     import numpy as np
 
     # Python puts the script's folder first on the path, where this file would hide the package.
     sys.path = [p for p in sys.path if os.path.abspath(p or ".") != HERE]
+    import numba
     import umap
 
     warnings.filterwarnings("ignore")
-    x = expanded(path, folder)
-    seed = None if seed == "none" else int(seed)
-    umap.UMAP(random_state=seed, n_jobs=int(threads)).fit(x[:5000])
+    x = expanded(folder, name)
     cpu = lambda: sum(os.times()[:2])
-    before, start = cpu(), time.perf_counter()
-    y = umap.UMAP(random_state=seed, n_jobs=int(threads)).fit(x).embedding_
-    print(json.dumps({"wall": time.perf_counter() - start, "cpu": cpu() - before}))
-    np.save(map_file, y)
+    fit = lambda x, seed, threads: umap.UMAP(random_state=seed, n_jobs=threads).fit(x).embedding_
+    for seed in (0, None):
+        # 4,200 points: the way of large sets, and as few as it takes.
+        fit(x[:4200], seed, 1 if seed == 0 else os.cpu_count())
+    print("ready", flush=True)
+    for line in sys.stdin:
+        seed, threads, map_file = json.loads(line)
+        # Linux: the high-water mark of memory starts again.
+        with open("/proc/self/clear_refs", "w") as mark:
+            mark.write("5")
+        before, start = cpu(), time.perf_counter()
+        y = fit(x, seed, threads)
+        facts = {"wall": time.perf_counter() - start, "cpu": cpu() - before, "layer": numba.threading_layer()}
+        status = dict(l.split(":", 1) for l in open("/proc/self/status") if ":" in l)
+        facts["peak_mb"] = int(status["VmHWM"].split()[0]) / 1024
+        np.save(map_file, y)
+        print(json.dumps(facts), flush=True)
+
+
+def runs_of(name, a):
+    """The runs of a set in their order: programs take turns, so that all see the same neighbours on the machine."""
+    for seed in range(a.seeds):
+        yield ("ours", seed, a.threads)
+        yield ("umap-learn seeded", seed, 1)
+        if seed == 0:
+            yield ("ours", seed, 1)
+        if seed < a.unseeded:
+            yield ("umap-learn unseeded", None, a.threads)
+
+
+def measure(name, a):
+    import numpy as np
+
+    quality = Quality(expanded(a.data, name), a.queries)
+    ours, theirs = Ours(a.binary, a.data, name), Theirs(a.data, name)
+    rows = []
+    for who, seed, threads in runs_of(name, a):
+        y, facts = (ours if who == "ours" else theirs).fit(seed, threads)
+        bits = hashlib.sha256(np.ascontiguousarray(y).tobytes()).hexdigest()[:12]
+        row = {"set": name, "who": who, "seed": seed, "threads": threads, "load": os.getloadavg()[0], "bits": bits}
+        rows.append({**row, **facts, **quality(y)})
+        print(json.dumps(rows[-1]), flush=True)
+    theirs.close()
+    return rows
+
+
+def versions():
+    from importlib.metadata import version
+
+    cpu = next((l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
+    packages = ", ".join(f"{p} {version(p)}" for p in ("umap-learn", "pynndescent", "numba", "numpy", "scikit-learn"))
+    print(f"{packages}; Python {platform.python_version()}; {cpu}, {os.cpu_count()} cores", flush=True)
 
 
 def main():
     if len(sys.argv) > 1 and sys.argv[1] == "--child":
         return child(*sys.argv[2:])
+    if len(sys.argv) > 1 and sys.argv[1] == "--launch":
+        return launch(*sys.argv[2:])
     enter_environment()
     p = argparse.ArgumentParser()
     p.add_argument("--data", default=os.path.join(HERE, ".data-umap"))
-    p.add_argument("--sets", default="digits,cyto,m70,codes")
+    p.add_argument("--sets", default=",".join(SETS))
     p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--unseeded", type=int, default=2, help="unseeded runs of umap-learn")
+    p.add_argument("--queries", type=int, default=2000, help="points whose ranks are compared")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--binary", default=os.path.join(HERE, "..", "..", "target", "release", "examples", "umap"))
     a = p.parse_args()
+    versions()
     os.makedirs(a.data, exist_ok=True)
-    rows = []
-    for name in a.sets.split(","):
-        path = make(name, a.data)
-        x = expanded(path, a.data)
-        runs = [("ours", s, lambda s=s: ours(a.binary, path, a.data, s, a.threads)) for s in range(a.seeds)]
-        runs += [("umap-learn", s, lambda s=s: theirs(path, a.data, s, 1)) for s in range(a.seeds)]
-        runs += [("umap-learn unseeded", "none", lambda: theirs(path, a.data, "none", a.threads))]
-        for who, seed, run in runs:
-            y, timing = run()
-            rows.append({"set": name, "who": who, "seed": seed, "load": os.getloadavg()[0], **timing, **quality(x, y)})
-            print(json.dumps(rows[-1]), flush=True)
-    table(rows)
+    make(a.data)
+    table([row for name in a.sets.split(",") for row in measure(name, a)])
 
 
 def table(rows):
-    print("\n| set | program | runs | wall s | CPU s | trust(15) | kept(15) | extent |\n|---|---|---|---|---|---|---|---|")
-    for key in dict.fromkeys((r["set"], r["who"]) for r in rows):
-        some = [r for r in rows if (r["set"], r["who"]) == key]
-        mean = lambda f: sum(r[f] for r in some) / len(some)
-        print(
-            f"| {key[0]} | {key[1]} | {len(some)} | {mean('wall'):.2f} | {mean('cpu'):.2f} | {mean('trust'):.4f} "
-            f"| {mean('preserved'):.3f} | {mean('extent'):.1f} |"
-        )
+    print("\nMedians:\n")
+    print("| set | program | threads | runs | wall s | CPU s | peak MB | trust(15) | kept(15) | extent |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    ratios = []
+    for name in dict.fromkeys(r["set"] for r in rows):
+        middle = {}
+        for key in dict.fromkeys((r["who"], r["threads"]) for r in rows if r["set"] == name):
+            some = [r for r in rows if r["set"] == name and (r["who"], r["threads"]) == key]
+            m = middle[key] = {f: statistics.median(r[f] for r in some) for f in ("wall", "cpu", "peak_mb", "trust", "kept", "extent")}
+            print(
+                f"| {name} | {key[0]} | {key[1]} | {len(some)} | {m['wall']:.2f} | {m['cpu']:.2f} | {m['peak_mb']:.0f} "
+                f"| {m['trust']:.4f} | {m['kept']:.3f} | {m['extent']:.1f} |"
+            )
+        mine = middle[max(k for k in middle if k[0] == "ours")]
+        bits = {}
+        for r in rows:
+            if (r["set"], r["who"]) == (name, "ours"):
+                bits.setdefault(r["seed"], set()).add(r["bits"])
+        ratios += [
+            f"| {name} | {key[0]} | {m['wall'] / mine['wall']:.1f} | {m['cpu'] / mine['cpu']:.1f} | {m['peak_mb'] / mine['peak_mb']:.1f} "
+            f"| {mine['trust'] - m['trust']:+.4f} | {mine['extent'] / m['extent']:.2f} | {all(len(b) == 1 for b in bits.values())} |"
+            for key, m in middle.items()
+            if key[0] != "ours"
+        ]
+    print("\nOurs with all threads beside:\n")
+    print("| set | peer | wall ratio | CPU ratio | memory ratio | trust, ours minus theirs | extent, ours / theirs | same bits by threads |")
+    print("|---|---|---|---|---|---|---|---|")
+    print("\n".join(ratios))
 
 
 if __name__ == "__main__":

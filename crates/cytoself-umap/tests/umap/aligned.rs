@@ -5,7 +5,7 @@ use cytoself_umap::{
 };
 use ndarray::{Array2, s};
 
-use crate::common::{accuracy, iris, neighbour_overlap};
+use crate::common::{accuracy, adjusted_rand, iris, k_means, neighbour_overlap};
 
 /// Five slices of 50 irises, each 25 further on (of the flowers in a mixed order), with the species.
 fn slices() -> (Vec<Array2<f32>>, Vec<Vec<usize>>, Vec<Relation>) {
@@ -83,6 +83,25 @@ fn aligned_irises_keep_their_neighbours_and_stay_in_place() {
         drift(&held),
         drift(&free)
     );
+}
+
+#[test]
+fn slices_of_the_irises_in_their_order_show_the_species() {
+    // Slices 1 and 3 hold two species each, half and half.
+    let (points, labels) = iris();
+    let starts = [0, 25, 50, 75, 100];
+    let rows = starts.map(|a| points.slice(s![a..a + 50, ..]).to_owned());
+    let relation = || Relation::new((25..50).map(|i| (i, i - 25)));
+    let relations: Vec<Relation> = (0..4).map(|_| relation()).collect();
+    let models = fit(AlignedParams::default(), &rows, &relations);
+    for (model, rows) in models.iter().zip(&rows) {
+        assert!(neighbour_overlap(rows.view(), model.embedding(), 10) >= 0.65);
+    }
+    for (slice, least) in [(1, 0.75), (3, 0.40)] {
+        let found = k_means(models[slice].embedding(), 2);
+        let index = adjusted_rand(&found, &labels[starts[slice]..starts[slice] + 50]);
+        assert!(index >= least, "slice {slice}: {index}");
+    }
 }
 
 #[test]

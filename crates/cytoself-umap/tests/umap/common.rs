@@ -75,7 +75,7 @@ pub fn accuracy(map: ArrayView2<'_, f32>, labels: &[usize], k: usize) -> f64 {
 }
 
 /// Mean position per label.
-pub fn centres(map: ArrayView2<'_, f32>, labels: &[usize], count: usize) -> Array2<f32> {
+fn centres(map: ArrayView2<'_, f32>, labels: &[usize], count: usize) -> Array2<f32> {
     let mut sums = Array2::zeros((count, map.ncols()));
     let mut sizes = vec![0.0_f32; count];
     for (row, &l) in map.rows().into_iter().zip(labels) {
@@ -89,26 +89,6 @@ pub fn centres(map: ArrayView2<'_, f32>, labels: &[usize], count: usize) -> Arra
     sums
 }
 
-/// Points that are nearer to another label's centre than to their own.
-pub fn nearest_centre_errors(
-    map: ArrayView2<'_, f32>,
-    labels: &[usize],
-    centres: &Array2<f32>,
-) -> usize {
-    let square = |i: usize, c: usize| {
-        map.row(i)
-            .iter()
-            .zip(centres.row(c))
-            .map(|(a, b)| (a - b) * (a - b))
-            .sum::<f32>()
-    };
-    let nearest =
-        |i: usize| (0..centres.nrows()).min_by(|&a, &b| square(i, a).total_cmp(&square(i, b)));
-    (0..map.nrows())
-        .filter(|&i| nearest(i) != Some(labels[i]))
-        .count()
-}
-
 /// Mean share of a point's `k` nearest in the data that are among its `k` nearest in the map.
 pub fn neighbour_overlap(data: ArrayView2<'_, f32>, map: ArrayView2<'_, f32>, k: usize) -> f64 {
     let shared = |i: usize| {
@@ -119,4 +99,52 @@ pub fn neighbour_overlap(data: ArrayView2<'_, f32>, map: ArrayView2<'_, f32>, k:
             .count()
     };
     (0..data.nrows()).map(shared).sum::<usize>() as f64 / (data.nrows() * k) as f64
+}
+
+/// Lloyd's k-means from the best of several greedy starts.
+pub fn k_means(map: ArrayView2<'_, f32>, count: usize) -> Vec<usize> {
+    let square = |i: usize, c: &[f32]| -> f32 {
+        map.row(i)
+            .iter()
+            .zip(c)
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum()
+    };
+    let nearest = |i: usize, centres: &[Vec<f32>]| -> (usize, f32) {
+        let all = centres.iter().map(|c| square(i, c)).enumerate();
+        all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+    };
+    let n = map.nrows();
+    let from = |first: usize| {
+        let mut centres = vec![map.row(first).to_vec()];
+        while centres.len() < count {
+            let far =
+                (0..n).max_by(|&a, &b| nearest(a, &centres).1.total_cmp(&nearest(b, &centres).1));
+            centres.push(map.row(far.unwrap()).to_vec());
+        }
+        let mut labels = vec![0; n];
+        for _ in 0..50 {
+            labels = (0..n).map(|i| nearest(i, &centres).0).collect();
+            let means = self::centres(map, &labels, count);
+            centres = means.rows().into_iter().map(|r| r.to_vec()).collect();
+        }
+        let cost: f32 = (0..n).map(|i| nearest(i, &centres).1).sum();
+        (cost, labels)
+    };
+    let runs = (0..n).step_by(n.div_ceil(10)).map(from);
+    runs.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
+}
+
+/// Adjusted Rand index (Hubert, Arabie 1985) of two labellings.
+pub fn adjusted_rand(a: &[usize], b: &[usize]) -> f64 {
+    let pairs = |n: usize| (n * n.saturating_sub(1)) as f64 / 2.0;
+    let sizes = |of: &dyn Fn(usize) -> (usize, usize)| {
+        let mut counts = std::collections::BTreeMap::new();
+        (0..a.len()).for_each(|i| *counts.entry(of(i)).or_insert(0) += 1);
+        counts.into_values().map(pairs).sum::<f64>()
+    };
+    let both = sizes(&|i| (a[i], b[i]));
+    let (left, right) = (sizes(&|i| (a[i], 0)), sizes(&|i| (b[i], 0)));
+    let chance = left * right / pairs(a.len());
+    (both - chance) / (0.5 * (left + right) - chance)
 }

@@ -1,6 +1,6 @@
 //! Fits on small data: quality, bits at any thread count, awkward inputs.
 
-use crate::common::{accuracy, blobs, iris, trustworthiness};
+use crate::common::{accuracy, adjusted_rand, blobs, iris, k_means, trustworthiness};
 use cytoself_umap::{
     Init, Knn, KnnMethod, Metric, ParamGuard, PointSource, UmapError, UmapModel, UmapParams, silent,
 };
@@ -65,9 +65,8 @@ fn five_blobs_are_five_islands() {
         let model = fit(UmapParams::default().metric(metric), &points);
         assert_eq!(accuracy(model.embedding(), &labels, 10), 1.0, "{metric}");
         assert_eq!(model.report().init.components, 5);
-        let centre = crate::common::centres(model.embedding(), &labels, 5);
-        let error = crate::common::nearest_centre_errors(model.embedding(), &labels, &centre);
-        assert_eq!(error, 0, "clusters by nearest centre equal the labels");
+        let found = k_means(model.embedding(), 5);
+        assert_eq!(adjusted_rand(&found, &labels), 1.0, "{metric}");
     }
 }
 
@@ -88,6 +87,36 @@ fn the_same_bits_at_any_thread_count_and_across_runs() {
         &points,
     ));
     assert_ne!(one, other);
+}
+
+#[test]
+fn descent_sketches_and_codes_have_the_same_bits_at_any_thread_count() {
+    let (points, _) = blobs(6, 100, 520, 4);
+    let codes = points
+        .slice(ndarray::s![.., ..20])
+        .mapv(|v| (v.abs() as u16) % 32);
+    let book = Array2::from_shape_fn((32, 30), |(i, j)| crate::common::noise(5, i * 30 + j));
+    let short = points.slice(ndarray::s![.., ..12]).to_owned();
+    let sources = [
+        PointSource::dense(short.view()).unwrap(),
+        PointSource::dense(points.view()).unwrap(),
+        PointSource::codes(codes.view(), book.view()).unwrap(),
+    ];
+    let params = UmapParams::default()
+        .knn(KnnMethod::Descent)
+        .epochs(Some(30));
+    let params = params.check().unwrap();
+    for source in &sources {
+        let run = |threads| {
+            let model = on_threads(threads, || params.fit(source, &mut silent()).unwrap());
+            assert_eq!(model.report().knn.method, Some(KnnMethod::Descent));
+            (model.knn().clone(), bits(&model))
+        };
+        let one = run(1);
+        for threads in [2, 3, 8] {
+            assert!(run(threads) == one, "{threads} threads");
+        }
+    }
 }
 
 #[test]

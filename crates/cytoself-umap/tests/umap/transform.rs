@@ -1,11 +1,11 @@
 //! New points, targets and stored models.
 
 use cytoself_umap::{
-    Metric, ParamGuard, PointSource, Target, UmapError, UmapModel, UmapParams, silent,
+    KnnMethod, Metric, ParamGuard, PointSource, Target, UmapError, UmapModel, UmapParams, silent,
 };
 use ndarray::{Array2, Axis, s};
 
-use crate::common::{accuracy, blobs, iris, trustworthiness};
+use crate::common::{accuracy, adjusted_rand, blobs, iris, k_means, trustworthiness};
 
 fn dense(points: &Array2<f32>) -> PointSource<'_> {
     PointSource::dense(points.view()).unwrap()
@@ -49,6 +49,32 @@ fn placed_irises_are_trustworthy_and_leave_the_map_untouched() {
         .transform(&dense(&old), &dense(&some), &mut silent())
         .unwrap();
     assert_eq!(alone, placed.slice(s![5..9, ..]));
+}
+
+#[test]
+fn points_are_placed_on_a_map_of_searched_neighbours_alike_on_any_threads() {
+    let (old, new) = parted(&iris().0);
+    let params = UmapParams::default()
+        .n_neighbors(10)
+        .min_dist(0.01)
+        .knn(KnnMethod::Descent)
+        .check()
+        .unwrap();
+    let model = params.fit(&dense(&old), &mut silent()).unwrap();
+    assert_eq!(model.report().knn.method, Some(KnnMethod::Descent));
+    let place = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            model
+                .transform(&dense(&old), &dense(&new), &mut silent())
+                .unwrap()
+        })
+    };
+    let placed = place(1);
+    assert!(trustworthiness(new.view(), placed.view(), 10) >= 0.85);
+    for threads in [2, 3, 8] {
+        assert_eq!(place(threads), placed, "{threads} threads");
+    }
 }
 
 #[test]
@@ -147,6 +173,8 @@ fn classes_part_the_irises() {
         .fit_supervised(&dense(&points), &target, &mut silent())
         .unwrap();
     assert!(accuracy(model.embedding(), &labels, 10) >= 0.97);
+    let found = k_means(model.embedding(), 3);
+    assert!(adjusted_rand(&found, &labels) >= 0.95);
     assert!(trustworthiness(points.view(), model.embedding(), 10) >= 0.95);
     // Half of the classes unknown.
     let half = Target::Classes(
@@ -187,7 +215,7 @@ fn numbers_order_the_map() {
 fn uniform_noise_is_trustworthy_by_descent() {
     let points = Array2::from_shape_fn((1000, 5), |(i, j)| crate::common::noise(1, i * 5 + j));
     let params = UmapParams::default()
-        .knn(cytoself_umap::KnnMethod::Descent)
+        .knn(KnnMethod::Descent)
         .check()
         .unwrap();
     let model = params.fit(&dense(&points), &mut silent()).unwrap();
@@ -208,7 +236,7 @@ fn long_rows_are_sketched_and_the_recall_is_known() {
     });
     let points = latent.dot(&mixing) + noise;
     let params = UmapParams::default()
-        .knn(cytoself_umap::KnnMethod::Descent)
+        .knn(KnnMethod::Descent)
         .check()
         .unwrap();
     let model = params.fit(&dense(&points), &mut silent()).unwrap();

@@ -8,7 +8,9 @@ use cytoself_examples::cli::{self, Common, Failure, HasCommon};
 use cytoself_examples::output::Output;
 use cytoself_examples::progress::Progress;
 use cytoself_io::npy;
-use cytoself_umap::{AlignedParams, Metric, ParamGuard, PointSource, Relation, UmapParams};
+use cytoself_umap::{
+    AlignedParams, Metric, ParamGuard, PointSource, Relation, UmapError, UmapParams,
+};
 use ndarray::{Array2, Ix2};
 
 /// Maps several related arrays with AlignedUMAP, so that the same row lies at about the same place in each map
@@ -99,15 +101,19 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             PointSource::dense(a.view()).map_err(|e| Failure::from(e).context(path.display()))
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let progress = Progress::new("aligning", 1000, arguments.common.quiet);
+    let models = params.fit(&sources, &relations, &mut |done, _| progress.update(done));
+    drop(progress);
+    let models = models.map_err(|e| match &e {
+        UmapError::Relation { .. } => Failure::from(e).context(&arguments.relations),
+        _ => Failure::from(e),
+    })?;
     arguments.common.say(format!(
         "{} arrays, seed {}",
         arrays.len(),
         arguments.common.seed
     ));
-    let progress = Progress::new("aligning", 1000, arguments.common.quiet);
-    let models = params.fit(&sources, &relations, &mut |done, _| progress.update(done));
-    drop(progress);
-    for (model, name) in models?.iter().zip(names) {
+    for (model, name) in models.iter().zip(names) {
         arguments.common.say(format!("{name}: {}", model.report()));
         npy::write(&output.path().join(name), &model.embedding())?;
     }

@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use cytoself_examples::cli::{self, Common, Failure, HasCommon};
 use cytoself_examples::output::Output;
 use cytoself_examples::progress::Progress;
-use cytoself_io::npy;
+use cytoself_io::npy::{self, MappedArray};
 use cytoself_umap::{
     Init, KnnMethod, Metric, ParamGuard, PointSource, Target, UmapModel, UmapParams,
 };
@@ -104,20 +104,33 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The rows of a file, as numbers or as codes with their codebook.
 enum Rows {
+    /// Numbers where they lie in the file.
+    Mapped(MappedArray),
     Dense(Array2<f32>),
     Codes(Array2<u16>, Array2<f32>),
 }
 
 impl Rows {
     fn read(path: &Path, codebook: Option<Array2<f32>>) -> Result<Self, Failure> {
-        match codebook {
-            None => Ok(Self::Dense(matrix(path, npy::read_f32(path)?)?)),
-            Some(book) => Ok(Self::Codes(matrix(path, npy::read_u16(path)?)?, book)),
+        if let Some(book) = codebook {
+            return Ok(Self::Codes(matrix(path, npy::read_u16(path)?)?, book));
         }
+        let mapped = MappedArray::open(path)?;
+        if mapped.as_f32().is_some() {
+            return Ok(Self::Mapped(mapped));
+        }
+        Ok(Self::Dense(matrix(path, npy::read_f32(path)?)?))
     }
 
     fn source(&self, path: &Path) -> Result<PointSource<'_>, Failure> {
         let source = match self {
+            Self::Mapped(file) => {
+                let rows = file
+                    .as_f32()
+                    .and_then(|rows| rows.into_dimensionality::<Ix2>().ok())
+                    .ok_or_else(|| not_a_matrix(path, file.shape()))?;
+                PointSource::dense(rows)
+            }
             Self::Dense(rows) => PointSource::dense(rows.view()),
             Self::Codes(codes, book) => PointSource::codes(codes.view(), book.view()),
         };
@@ -125,29 +138,35 @@ impl Rows {
     }
 }
 
-fn matrix<T>(path: &Path, array: ArrayD<T>) -> Result<Array2<T>, Failure> {
-    let shape = array.shape().to_vec();
-    array.into_dimensionality::<Ix2>().map_err(|_| {
-        Failure::input(format!(
-            "{}: expected an array [n, d], found shape {shape:?}",
-            path.display()
-        ))
-    })
+fn not_a_matrix(path: &Path, shape: &[usize]) -> Failure {
+    let path = path.display();
+    Failure::input(format!(
+        "{path}: expected an array [n, d], found shape {shape:?}"
+    ))
 }
 
+fn matrix<T>(path: &Path, array: ArrayD<T>) -> Result<Array2<T>, Failure> {
+    let shape = array.shape().to_vec();
+    array
+        .into_dimensionality::<Ix2>()
+        .map_err(|_| not_a_matrix(path, &shape))
+}
+
+/// The codebook, looked at on its own so that an error names its file.
 fn book(arguments: &Arguments) -> Result<Option<Array2<f32>>, Failure> {
-    arguments
-        .codebook
-        .as_ref()
-        .map(|path| matrix(path, npy::read_f32(path)?))
-        .transpose()
+    let Some(path) = &arguments.codebook else {
+        return Ok(None);
+    };
+    let book = matrix(path, npy::read_f32(path)?)?;
+    PointSource::dense(book.view()).map_err(|e| Failure::from(e).context(path.display()))?;
+    Ok(Some(book))
 }
 
 fn params(arguments: &Arguments) -> Result<UmapParams, Failure> {
     let init = match arguments.init.as_str() {
         "spectral" => Init::Spectral,
         "random" => Init::Random,
-        file => Init::Given(matrix(file.as_ref(), npy::read_f32(file.as_ref())?)?),
+        file => Init::Given(start(file.as_ref())?),
     };
     let knn = match arguments.knn {
         Search::Auto => KnnMethod::Auto,
@@ -167,6 +186,13 @@ fn params(arguments: &Arguments) -> Result<UmapParams, Failure> {
         .seed(arguments.common.seed))
 }
 
+fn start(path: &Path) -> Result<Array2<f32>, Failure> {
+    let array = npy::read_f32(path).map_err(|e| {
+        Failure::from(e).context("--init: expected spectral, random or an array of coordinates")
+    })?;
+    matrix(path, array)
+}
+
 fn fit(arguments: &Arguments) -> Result<(), Failure> {
     let Some(input) = &arguments.input else {
         return Err(Failure::input("--input: expected a file of rows"));
@@ -181,20 +207,21 @@ fn fit(arguments: &Arguments) -> Result<(), Failure> {
         .transpose()?;
     let rows = Rows::read(input, book(arguments)?)?;
     let source = rows.source(input)?;
-    arguments.common.say(format!(
-        "{} rows, seed {}",
-        source.len(),
-        arguments.common.seed
-    ));
-
+    let target = target(arguments)?;
     let progress = Progress::new("mapping", 1000, arguments.common.quiet);
     let mut update = |done, _| progress.update(done);
-    let model = match target(arguments)? {
-        Some(target) => checked.fit_supervised(&source, &target, &mut update)?,
-        None => checked.fit(&source, &mut update)?,
+    let model = match target {
+        Some(target) => checked.fit_supervised(&source, &target, &mut update),
+        None => checked.fit(&source, &mut update),
     };
     drop(progress);
-    arguments.common.say(model.report());
+    let model = model?;
+    arguments.common.say(format!(
+        "{} rows, seed {}; {}",
+        source.len(),
+        arguments.common.seed,
+        model.report()
+    ));
 
     npy::write(output.path(), &model.embedding())?;
     if let Some(folder) = knn_output {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ndarray::ArrayViewD;
+
 use super::element::{Conversion, Dtype, Element, NumberKind, number};
 use super::header::Header;
 use crate::IoError;
@@ -61,6 +63,21 @@ impl MappedArray {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.map.path()
+    }
+
+    /// The numbers where they lie in the file, without a copy; `None` unless they are row-major f32 in the byte order of
+    /// this machine.
+    #[must_use]
+    pub fn as_f32(&self) -> Option<ArrayViewD<'_, f32>> {
+        let native = self.big_endian == cfg!(target_endian = "big");
+        if self.kind != NumberKind::F32 || !native || self.header.fortran {
+            return None;
+        }
+        let bytes = self
+            .data()
+            .get(..self.header.elements()? * size_of::<f32>())?;
+        let numbers = bytemuck::try_cast_slice(bytes).ok()?;
+        ArrayViewD::from_shape(self.header.shape.as_slice(), numbers).ok()
     }
 
     /// Distance between neighbours along each axis, in elements.

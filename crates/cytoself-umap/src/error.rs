@@ -29,7 +29,7 @@ pub enum UmapError {
         value: f32,
     },
     /// The input has no rows or no columns.
-    #[error("{what} has shape [{rows}, {columns}]: expected at least one row and one column")]
+    #[error("{what}: expected at least one row and one column, found shape [{rows}, {columns}]")]
     Empty {
         /// Which array.
         what: &'static str,

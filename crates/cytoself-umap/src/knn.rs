@@ -19,8 +19,8 @@ use crate::hash::content_hash;
 pub use audit::Recall;
 
 pub(crate) use audit::audit;
-pub(crate) use descent::{from_trees, improve};
-pub(crate) use exact::{cross_knn, self_knn};
+pub(crate) use descent::{from_trees, improve, widened};
+pub(crate) use exact::{cross_knn, nearest, self_knn};
 pub(crate) use lists::Lists;
 pub(crate) use sketch::{project_by_rows, sketch};
 

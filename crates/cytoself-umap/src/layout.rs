@@ -169,7 +169,7 @@ fn run_round<const D: usize>(
         .with_max_len(1)
         .for_each(|(a, b, left, right, buffer)| {
             let bucket = edges.bucket(a, b);
-            if bucket.edges.is_empty() {
+            if bucket.ends.is_empty() {
                 return;
             }
             buffer.clear();

@@ -88,6 +88,7 @@ mod model;
 mod params;
 mod progress;
 mod rng;
+mod simd;
 mod source;
 mod supervised;
 

@@ -1,13 +1,9 @@
 //! Elementary functions of our own, so that a result does not depend on the system's libm.
 //!
-//! The vector forms work on [`LANES`] values, use neither fused multiply-add nor a lane-dependent order, and so give the
-//! same bits compiled for AVX2, for baseline x86-64 or for another architecture.
+//! The vector forms use no fused multiply-add and so give the same bits compiled for AVX2, for baseline x86-64 or for
+//! another architecture.
 
-/// Lanes of the vector forms, on every machine.
-pub(crate) const LANES: usize = 8;
-
-/// One vector.
-pub(crate) type Lane = [f32; LANES];
+use crate::simd::Simd;
 
 /// 1.5 * 2^23: adding and subtracting it rounds to the nearest integer.
 const ROUND: f32 = 12_582_912.0;
@@ -34,50 +30,45 @@ const EXP2: [f32; 6] = [
     0.001_339_086_3,
 ];
 
+/// The polynomial with these coefficients, lowest first.
+#[inline(always)]
+fn polynomial<S: Simd>(s: S, coefficients: &[f32], t: S::F) -> S::F {
+    let mut rest = coefficients.iter().rev();
+    let mut p = s.splat(rest.next().copied().unwrap_or(0.0));
+    for &c in rest {
+        p = s.add(s.mul(p, t), s.splat(c));
+    }
+    p
+}
+
 /// Base-2 logarithm of positive numbers; 0 gives about -127.
 #[inline(always)]
-pub(crate) fn log2(x: Lane) -> Lane {
-    let mut out = [0.0; LANES];
-    for (o, x) in out.iter_mut().zip(x) {
-        let shifted = (x.to_bits() as i32).wrapping_sub(0x3f35_04f3) >> 23;
-        let mantissa = f32::from_bits((x.to_bits() as i32).wrapping_sub(shifted << 23) as u32);
-        let t = mantissa - 1.0;
-        let mut p = LOG2[7];
-        for c in LOG2[..7].iter().rev() {
-            p = p * t + c;
-        }
-        *o = shifted as f32 + p * t;
-    }
-    out
+pub(crate) fn log2<S: Simd>(s: S, x: S::F) -> S::F {
+    // sqrt(1/2): the mantissa goes from there to sqrt(2).
+    let least = s.splat_u32(0x3f35_04f3);
+    let exponent = s.shift_right_signed::<23>(s.sub_u32(s.bits(x), least));
+    let mantissa = s.float_of_bits(s.sub_u32(s.bits(x), s.shift_left::<23>(exponent)));
+    let t = s.sub(mantissa, s.splat(1.0));
+    s.add(
+        s.float_of_signed(exponent),
+        s.mul(polynomial(s, &LOG2, t), t),
+    )
 }
 
 /// 2^x, with x limited to [-126, 126].
 #[inline(always)]
-pub(crate) fn exp2(x: Lane) -> Lane {
-    let mut out = [0.0; LANES];
-    for (o, x) in out.iter_mut().zip(x) {
-        let x = if x < 126.0 { x } else { 126.0 };
-        let x = if x > -126.0 { x } else { -126.0 };
-        let rounded = x + ROUND;
-        let t = x - (rounded - ROUND);
-        let mut p = EXP2[5];
-        for c in EXP2[..5].iter().rev() {
-            p = p * t + c;
-        }
-        let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()) << 23;
-        *o = f32::from_bits(p.to_bits().wrapping_add(exponent));
-    }
-    out
+pub(crate) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.max(s.min(x, s.splat(126.0)), s.splat(-126.0));
+    let rounded = s.add(x, s.splat(ROUND));
+    let t = s.sub(x, s.sub(rounded, s.splat(ROUND)));
+    let exponent = s.shift_left::<23>(s.sub_u32(s.bits(rounded), s.splat_u32(ROUND.to_bits())));
+    s.float_of_bits(s.add_u32(s.bits(polynomial(s, &EXP2, t)), exponent))
 }
 
 /// x^y for positive x.
 #[inline(always)]
-pub(crate) fn pow(x: Lane, y: f32) -> Lane {
-    let mut t = log2(x);
-    for t in &mut t {
-        *t *= y;
-    }
-    exp2(t)
+pub(crate) fn pow<S: Simd>(s: S, x: S::F, y: f32) -> S::F {
+    exp2(s, s.mul(log2(s, x), s.splat(y)))
 }
 
 /// e^x in f64 to about 1e-15 relative; 0 below -700.
@@ -110,18 +101,19 @@ pub(crate) fn ln(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{LANES, Portable};
 
     #[test]
     fn vector_forms_are_close_to_libm() {
         let mut x = 1e-6_f32;
         while x < 1e5 {
-            let fast = pow([x; LANES], 0.895_060_9)[3];
+            let fast = pow(Portable, [x; LANES], 0.895_060_9)[3];
             let exact = f64::from(x).powf(0.895_060_9);
             assert!(
                 (f64::from(fast) / exact - 1.0).abs() < 3e-6,
                 "{x}: {fast} {exact}"
             );
-            assert!((f64::from(log2([x; LANES])[0]) - f64::from(x).log2()).abs() < 3e-6);
+            assert!((f64::from(log2(Portable, [x; LANES])[0]) - f64::from(x).log2()).abs() < 3e-6);
             x *= 1.003;
         }
     }
@@ -142,7 +134,7 @@ mod tests {
     #[test]
     fn zero_distance_stays_finite() {
         assert!(
-            pow([0.0; LANES], 0.9)
+            pow(Portable, [0.0; LANES], 0.9)
                 .iter()
                 .all(|v| v.is_finite() && *v < 1e-30)
         );

@@ -26,10 +26,20 @@ fn candidates(k: usize) -> usize {
 pub(crate) fn self_knn<S: Space>(
     space: &S,
     k: usize,
-    mut ticker: Ticker<'_>,
+    ticker: Ticker<'_>,
 ) -> Result<Knn, UmapError> {
+    let heaps = nearest(space, candidates(k), ticker)?;
+    Ok(assemble(&finish(space, &heaps, k, true), k))
+}
+
+/// About the `width` nearest other points of every point: block ranks decide, rounding included.
+pub(crate) fn nearest<S: Space>(
+    space: &S,
+    width: usize,
+    mut ticker: Ticker<'_>,
+) -> Result<Heaps, UmapError> {
     let n = space.len();
-    let mut heaps = Heaps::new(n, candidates(k).min(n));
+    let mut heaps = Heaps::new(n, width.min(n));
     let rounds = tournament(n.div_ceil(BLOCK));
     for (done, round) in rounds.iter().enumerate() {
         ticker.at(done, rounds.len())?;
@@ -53,7 +63,7 @@ pub(crate) fn self_knn<S: Space>(
                 work.pair(space, [a, b], width, rows, columns);
             });
     }
-    Ok(assemble(&finish(space, &heaps, k, true), k))
+    Ok(heaps)
 }
 
 /// The `k` nearest reference points of every query, nearest first; with `skip_self`, query i is reference point i and
@@ -69,7 +79,8 @@ pub(crate) fn cross_knn<S: Space>(
     let width = heaps.k;
     // Batches of rows, so that the callback is asked now and then.
     let batch = 64;
-    let mut groups = heaps.groups(BLOCK.min(queries.div_ceil(8)).max(1));
+    // Each group passes over all points: few groups, and yet some work for every thread.
+    let mut groups = heaps.groups(queries.div_ceil(4).clamp(32, BLOCK));
     let rows = groups.first().map_or(1, |g| g.ids.len() / width);
     let total = groups.len();
     for (b, chunk) in groups.chunks_mut(batch).enumerate() {

@@ -56,6 +56,8 @@ impl Entry {
 pub(crate) struct Lists {
     k: usize,
     entries: Vec<Entry>,
+    /// Rank of the last entry of each list: small enough to stay in the cache.
+    worst: Vec<f32>,
 }
 
 /// Proposals of one task, sorted by the owner of the list they are for.
@@ -69,6 +71,7 @@ impl Lists {
         Self {
             k,
             entries: vec![Entry::EMPTY; n * k],
+            worst: vec![f32::INFINITY; n],
         }
     }
 
@@ -84,14 +87,15 @@ impl Lists {
         &self.entries[i * self.k..(i + 1) * self.k]
     }
 
+    /// The lists, to mark entries; after insertions call [`Lists::refresh`].
     pub(crate) fn rows_mut(&mut self) -> rayon::slice::ChunksMut<'_, Entry> {
         self.entries.par_chunks_mut(self.k)
     }
 
-    /// Rank that a new neighbour of `i` has to beat.
-    #[inline]
-    fn worst(&self, i: usize) -> f32 {
-        self.entries[(i + 1) * self.k - 1].rank
+    /// Looks up the last ranks again.
+    pub(crate) fn refresh(&mut self) {
+        let lasts = self.entries.iter().skip(self.k - 1).step_by(self.k);
+        self.worst = lasts.map(|e| e.rank).collect();
     }
 
     pub(crate) fn proposals(&self) -> Proposals {
@@ -103,10 +107,10 @@ impl Lists {
     /// Proposes each of the two points to the other, where it may be welcome.
     #[inline]
     pub(crate) fn propose(&self, to: &mut Proposals, i: u32, j: u32, rank: f32) {
-        if rank <= self.worst(i as usize) {
+        if rank <= self.worst[i as usize] {
             to.owners[i as usize / OWNED].push((i, j, rank));
         }
-        if rank <= self.worst(j as usize) {
+        if rank <= self.worst[j as usize] {
             to.owners[j as usize / OWNED].push((j, i, rank));
         }
     }
@@ -117,32 +121,47 @@ impl Lists {
         let counts: Vec<usize> = self
             .entries
             .par_chunks_mut(OWNED * k)
+            .zip(self.worst.par_chunks_mut(OWNED))
             .enumerate()
-            .map(|(owner, rows)| {
+            .map(|(owner, (rows, worst))| {
                 let all = proposals.iter().flat_map(|p| &p.owners[owner]);
-                all.filter(|&&(i, j, rank)| {
-                    insert(&mut rows[(i as usize - owner * OWNED) * k..][..k], rank, j)
-                })
-                .count()
+                let mut changes = 0;
+                for &(i, j, rank) in all {
+                    let own = i as usize - owner * OWNED;
+                    let row = &mut rows[own * k..][..k];
+                    // Most proposals of a batch have been overtaken.
+                    if rank <= worst[own] && insert(row, rank, j) {
+                        worst[own] = row[k - 1].rank;
+                        changes += 1;
+                    }
+                }
+                changes
             })
             .collect();
         counts.iter().sum()
     }
 
     /// Lists from candidates per point, ranked in `space`.
-    pub(crate) fn ranked<S: Space>(space: &S, candidates: &Knn, k: usize) -> Self {
+    pub(crate) fn ranked<'a, S: Space>(
+        space: &S,
+        candidates: impl Fn(usize) -> &'a [u32] + Sync,
+        k: usize,
+    ) -> Self {
         let mut lists = Self::new(space.len(), k);
-        lists
-            .rows_mut()
-            .enumerate()
-            .with_min_len(16)
-            .for_each(|(i, row)| {
-                for &j in candidates.indices().row(i) {
-                    if j != Knn::MISSING && j as usize != i {
-                        insert(row, space.rank(i, j as usize), j);
-                    }
+        lists.rows_mut().enumerate().with_min_len(64).for_each_init(
+            Default::default,
+            |(scratch, ids, ranks), (i, row)| {
+                let ids: &mut Vec<u32> = ids;
+                ids.clear();
+                let others = candidates(i).iter().copied();
+                ids.extend(others.filter(|&j| j != Knn::MISSING && j as usize != i));
+                space.ranks(i, ids, scratch, ranks);
+                for (&j, &rank) in ids.iter().zip(&*ranks) {
+                    insert(row, rank, j);
                 }
-            });
+            },
+        );
+        lists.refresh();
         lists
     }
 

@@ -5,27 +5,22 @@ use rayon::prelude::*;
 use crate::fuzzy::FuzzyGraph;
 use crate::rng::Stream;
 
-/// A directed edge between two points of a pair of blocks laid side by side.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Edge {
-    pub(crate) head: u32,
-    pub(crate) tail: u32,
-    /// Weight as a share of the largest weight: how many visits per epoch.
-    pub(crate) rate: f32,
-}
-
 /// All edges, bucket by bucket.
 pub(crate) struct Edges {
     pub(crate) blocks: usize,
     /// Vertices per block.
     pub(crate) block: usize,
-    edges: Vec<Edge>,
+    ends: Vec<[u32; 2]>,
+    rates: Vec<f32>,
     offsets: Vec<usize>,
 }
 
-/// The edges between two blocks.
+/// The directed edges between two blocks.
 pub(crate) struct Bucket<'a> {
-    pub(crate) edges: &'a [Edge],
+    /// Head and tail of each edge, counted through the two blocks laid side by side.
+    pub(crate) ends: &'a [[u32; 2]],
+    /// Weights as shares of the largest weight: how many visits per epoch.
+    pub(crate) rates: &'a [f32],
     /// Number of the first edge among all edges.
     pub(crate) first: usize,
     /// First vertex of either block, and how many vertices the first block has.
@@ -71,12 +66,8 @@ impl Edges {
             offsets[i] += offsets[i - 1];
         }
         let mut next = offsets.clone();
-        let empty = Edge {
-            head: 0,
-            tail: 0,
-            rate: 0.0,
-        };
-        let mut edges = vec![empty; offsets.last().copied().unwrap_or(0)];
+        let count = offsets.last().copied().unwrap_or(0);
+        let (mut ends, mut rates) = (vec![[0; 2]; count], vec![0.0; count]);
         for_each_edge(graph, |i, j, w| {
             if let Some(rate) = rate(w) {
                 let (low, high) = ((i / block).min(j / block), (i / block).max(j / block));
@@ -88,37 +79,22 @@ impl Edges {
                     }
                 };
                 let at = &mut next[bucket(i, j)];
-                edges[*at] = Edge {
-                    head: local(i) as u32,
-                    tail: local(j) as u32,
-                    rate,
-                };
+                ends[*at] = [local(i) as u32, local(j) as u32];
+                rates[*at] = rate;
                 *at += 1;
             }
         });
         let mut out = Self {
             blocks,
             block,
-            edges,
+            ends,
+            rates,
             offsets,
         };
-        out.shuffle(stream);
+        // The same permutation of both.
+        shuffle(&mut out.ends, &out.offsets, stream);
+        shuffle(&mut out.rates, &out.offsets, stream);
         out
-    }
-
-    /// A fixed random order within each bucket.
-    fn shuffle(&mut self, stream: Stream) {
-        let mut rest = self.edges.as_mut_slice();
-        let mut slices = Vec::with_capacity(self.offsets.len());
-        for w in self.offsets.windows(2) {
-            let (head, tail) = rest.split_at_mut(w[1] - w[0]);
-            slices.push(head);
-            rest = tail;
-        }
-        slices
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(b, bucket)| stream.fork(b as u64).shuffle(bucket));
     }
 
     /// The edges between blocks a <= b.
@@ -128,12 +104,28 @@ impl Edges {
         let starts = [a, b].map(|x| (x * self.block) as u32);
         // Only the last block is shorter, and it is never the first of a pair with another.
         Bucket {
-            edges: &self.edges[first..end],
+            ends: &self.ends[first..end],
+            rates: &self.rates[first..end],
             first,
             starts,
             split: self.block as u32,
         }
     }
+}
+
+/// A fixed random order within each bucket.
+fn shuffle<T: Send>(items: &mut [T], offsets: &[usize], stream: Stream) {
+    let mut rest = items;
+    let mut buckets = Vec::with_capacity(offsets.len());
+    for w in offsets.windows(2) {
+        let (head, tail) = rest.split_at_mut(w[1] - w[0]);
+        buckets.push(head);
+        rest = tail;
+    }
+    buckets
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(b, bucket)| stream.fork(b as u64).shuffle(bucket));
 }
 
 fn for_each_edge(graph: &FuzzyGraph, mut visit: impl FnMut(usize, usize, f32)) {

@@ -1,9 +1,11 @@
 //! The inner loop: eight edges at a time, one lane each.
 
-use super::edges::{Bucket, Edge};
+use super::edges::Bucket;
 use super::force::{Forces, clip};
-use crate::math::{LANES, Lane};
 use crate::rng::mix32;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Avx2;
+use crate::simd::{LANES, Portable, Simd};
 
 /// Edges looked through at once for those that are due.
 const WINDOW: usize = 512;
@@ -27,15 +29,15 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2")]
-                fn avx2<const D: usize>($($arg: $type),*) {
-                    $body::<D>($($arg),*);
+                fn avx2<const D: usize>(s: Avx2, $($arg: $type),*) {
+                    $body::<Avx2, D>(s, $($arg),*);
                 }
-                if std::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the CPU has AVX2, tested on the line above.
-                    return unsafe { avx2::<D>($($arg),*) };
+                if let Some(s) = Avx2::new() {
+                    // SAFETY: the CPU has AVX2, as there is a value of `Avx2`.
+                    return unsafe { avx2::<D>(s, $($arg),*) };
                 }
             }
-            $body::<D>($($arg),*);
+            $body::<Portable, D>(Portable, $($arg),*);
         }
     };
 }
@@ -45,136 +47,138 @@ dispatch!(
     run_edges, edges_body, points: &mut [[f32; D]], bucket: &Bucket<'_>, step: &Step<'_, D>
 );
 
-/// Whether an edge with `rate` visits per epoch is visited in this epoch.
+/// Visits up to the end of an epoch. The products are below 2^24, where f32 counts exactly enough.
 #[inline(always)]
-fn due(rate: f32, epoch: usize) -> bool {
-    // Both products are below 2^24, where f32 counts exactly enough.
-    (((epoch + 1) as f32 * rate) as u32) > ((epoch as f32 * rate) as u32)
+fn visits<S: Simd>(s: S, rates: S::F, epochs: usize) -> S::F {
+    s.mul(s.splat(epochs as f32), rates)
+}
+
+/// One bit per edge: whether it is visited in this epoch.
+#[inline(always)]
+fn due<S: Simd>(s: S, rates: [f32; LANES], epoch: usize) -> u32 {
+    let rates = s.load(rates);
+    s.whole_greater(visits(s, rates, epoch + 1), visits(s, rates, epoch))
 }
 
 #[inline(always)]
-fn edges_body<const D: usize>(points: &mut [[f32; D]], bucket: &Bucket<'_>, step: &Step<'_, D>) {
-    let mut ready = [0_u32; WINDOW + LANES];
+fn edges_body<S: Simd, const D: usize>(
+    s: S,
+    points: &mut [[f32; D]],
+    bucket: &Bucket<'_>,
+    step: &Step<'_, D>,
+) {
+    // One more than can wait: the place after the last is written to as well.
+    let mut ready = [0_u32; WINDOW + 2 * LANES];
     let mut waiting = 0;
-    for (w, window) in bucket.edges.chunks(WINDOW).enumerate() {
-        for (i, edge) in window.iter().enumerate() {
-            ready[waiting] = (w * WINDOW + i) as u32;
-            waiting += usize::from(due(edge.rate, step.epoch));
+    for (w, window) in bucket.rates.chunks(WINDOW).enumerate() {
+        for (g, group) in window.chunks(LANES).enumerate() {
+            let mut rates = [0.0; LANES];
+            rates[..group.len()].copy_from_slice(group);
+            let due = due(s, rates, step.epoch);
+            let first = (w * WINDOW + g * LANES) as u32;
+            for l in 0..LANES as u32 {
+                ready[waiting] = first + l;
+                waiting += (due >> l & 1) as usize;
+            }
         }
         let full = waiting - waiting % LANES;
         for batch in ready[..full].chunks_exact(LANES) {
-            visit(points, bucket, batch, step);
+            visit(s, points, bucket, batch, step);
         }
         ready.copy_within(full..waiting, 0);
         waiting -= full;
     }
     if waiting > 0 {
-        visit(points, bucket, &ready[..waiting], step);
+        visit(s, points, bucket, &ready[..waiting], step);
     }
 }
 
 /// Difference of two groups of points and its squared length.
 #[inline(always)]
-fn difference<const D: usize>(x: &[Lane; D], y: &[Lane; D]) -> ([Lane; D], Lane) {
-    let (mut delta, mut squared) = ([[0.0; LANES]; D], [0.0; LANES]);
+fn difference<S: Simd, const D: usize>(s: S, x: &[S::F; D], y: &[S::F; D]) -> ([S::F; D], S::F) {
+    let mut delta = *x;
+    let mut squared = s.splat(0.0);
     for d in 0..D {
-        for l in 0..LANES {
-            delta[d][l] = x[d][l] - y[d][l];
-            squared[l] += delta[d][l] * delta[d][l];
-        }
+        delta[d] = s.sub(x[d], y[d]);
+        squared = s.add(squared, s.mul(delta[d], delta[d]));
     }
     (delta, squared)
 }
 
-#[inline(always)]
-fn gather<const D: usize>(points: &[[f32; D]], at: [u32; LANES]) -> [Lane; D] {
-    let mut out = [[0.0; LANES]; D];
-    for l in 0..LANES {
-        let point = points[at[l] as usize];
-        for d in 0..D {
-            out[d][l] = point[d];
-        }
-    }
-    out
-}
-
 /// Up to eight edges: attraction moves both ends, then each head is pushed away from its random samples.
 #[inline(always)]
-fn visit<const D: usize>(
+fn visit<S: Simd, const D: usize>(
+    s: S,
     points: &mut [[f32; D]],
     bucket: &Bucket<'_>,
     batch: &[u32],
     step: &Step<'_, D>,
 ) {
-    let (mut heads, mut tails, mut keys) = ([0_u32; LANES], [0_u32; LANES], [0_u32; LANES]);
-    for l in 0..LANES {
-        // Idle lanes of the last batch repeat its first edge and are not applied.
-        let number = if l < batch.len() { batch[l] } else { batch[0] };
-        let Edge { head, tail, .. } = bucket.edges[number as usize];
-        (heads[l], tails[l]) = (head, tail);
-        keys[l] = (bucket.first as u32).wrapping_add(number);
-    }
-    let (delta, squared) = difference(&gather(points, heads), &gather(points, tails));
-    let force = step.forces.attraction(squared);
-    let mut moves = [[0.0; LANES]; D];
-    for d in 0..D {
-        for l in 0..LANES {
-            moves[d][l] = step.rate * clip(force[l] * delta[d][l]);
-        }
-    }
+    // Idle lanes of the last batch repeat its first edge and are not applied.
+    let mut numbers = [batch[0]; LANES];
+    numbers[..batch.len()].copy_from_slice(batch);
+    let ends = numbers.map(|n| bucket.ends[n as usize]);
+    let (heads, tails) = (ends.map(|e| e[0]), ends.map(|e| e[1]));
+    let (delta, squared) = difference(s, &s.gather(points, heads), &s.gather(points, tails));
+    let force = step.forces.attraction(s, squared);
+    let rate = s.splat(step.rate);
+    let moves = delta.map(|d| s.mul(rate, clip(s, s.mul(force, d))));
+    let moves = moves.map(|m| s.store(m));
     for l in 0..batch.len() {
+        let (head, tail) = (heads[l] as usize, tails[l] as usize);
         for d in 0..D {
-            points[heads[l] as usize][d] += moves[d][l];
-            points[tails[l] as usize][d] -= moves[d][l];
+            points[head][d] += moves[d][l];
+            points[tail][d] -= moves[d][l];
         }
     }
 
-    let mut own = [0_u32; LANES];
-    for l in 0..LANES {
-        let second = heads[l] >= bucket.split;
-        own[l] = heads[l].wrapping_add(if second {
+    let second = heads.map(|h| h >= bucket.split);
+    let own = std::array::from_fn(|l| {
+        heads[l].wrapping_add(if second[l] {
             bucket.starts[1].wrapping_sub(bucket.split)
         } else {
             bucket.starts[0]
-        });
-        keys[l] = mix32(keys[l] ^ step.key);
-    }
-    let moves = repel(&gather(points, heads), own, keys, step);
-    for l in 0..batch.len() {
+        })
+    });
+    let numbers = s.add_u32(s.load_u32(numbers), s.splat_u32(bucket.first as u32));
+    let keys = mix(s, s.xor(numbers, s.splat_u32(step.key)));
+    let moves = repel(s, &s.gather(points, heads), s.load_u32(own), keys, step);
+    let moves = moves.map(|m| s.store(m));
+    for (l, &head) in heads[..batch.len()].iter().enumerate() {
         for d in 0..D {
-            points[heads[l] as usize][d] += moves[d][l];
+            points[head as usize][d] += moves[d][l];
         }
     }
 }
 
+/// [`mix32`] on eight lanes.
+#[inline(always)]
+fn mix<S: Simd>(s: S, x: S::U) -> S::U {
+    let x = s.mul_low(s.xor(x, s.shift_right::<16>(x)), s.splat_u32(0x7feb_352d));
+    let x = s.mul_low(s.xor(x, s.shift_right::<15>(x)), s.splat_u32(0x846c_a68b));
+    s.xor(x, s.shift_right::<16>(x))
+}
+
 /// Steps of eight heads away from `negatives` random points each.
 #[inline(always)]
-fn repel<const D: usize>(
-    heads: &[Lane; D],
-    own: [u32; LANES],
-    keys: [u32; LANES],
+fn repel<S: Simd, const D: usize>(
+    s: S,
+    heads: &[S::F; D],
+    own: S::U,
+    keys: S::U,
     step: &Step<'_, D>,
-) -> [Lane; D] {
-    let n = step.snapshot.len() as u64;
-    let mut sum = [[0.0; LANES]; D];
-    for s in 0..step.negatives as u32 {
-        let mut at = [0_u32; LANES];
-        for l in 0..LANES {
-            at[l] = ((u64::from(mix32(keys[l].wrapping_add(s))) * n) >> 32) as u32;
-        }
-        let (delta, squared) = difference(heads, &gather(step.snapshot, at));
-        let force = step.forces.repulsion(squared);
-        for l in 0..LANES {
-            let force = if at[l] == own[l] { 0.0 } else { force[l] };
-            for d in 0..D {
-                sum[d][l] += clip(force * delta[d][l]);
-            }
+) -> [S::F; D] {
+    let n = s.splat_u32(step.snapshot.len() as u32);
+    let mut sum = [s.splat(0.0); D];
+    for sample in 0..step.negatives as u32 {
+        let at = s.mul_high(mix(s, s.add_u32(keys, s.splat_u32(sample))), n);
+        let (delta, squared) = difference(s, heads, &s.gather(step.snapshot, s.store_u32(at)));
+        let force = s.drop(step.forces.repulsion(s, squared), s.equal(at, own));
+        for d in 0..D {
+            sum[d] = s.add(sum[d], clip(s, s.mul(force, delta[d])));
         }
     }
-    for lane in sum.iter_mut().flatten() {
-        *lane *= step.rate;
-    }
-    sum
+    sum.map(|v| s.mul(v, s.splat(step.rate)))
 }
 
 /// One new point with its edges to points that stay where they are.
@@ -192,42 +196,65 @@ dispatch!(
 );
 
 #[inline(always)]
-fn fixed_body<const D: usize>(point: &mut [f32; D], edges: &Fixed<'_>, step: &Step<'_, D>) {
+fn fixed_body<S: Simd, const D: usize>(
+    s: S,
+    point: &mut [f32; D],
+    edges: &Fixed<'_>,
+    step: &Step<'_, D>,
+) {
     for (i, (&tail, &rate)) in edges.columns.iter().zip(edges.rates).enumerate() {
-        if !due(rate, step.epoch) {
+        if due(s, [rate; LANES], step.epoch) == 0 {
             continue;
         }
-        let (delta, squared) = difference(&spread(point), &gather(step.snapshot, [tail; LANES]));
-        let force = step.forces.attraction(squared);
+        let tails = s.gather(step.snapshot, [tail; LANES]);
+        let (delta, squared) = difference(s, &point.map(|v| s.splat(v)), &tails);
+        let force = step.forces.attraction(s, squared);
         for d in 0..D {
-            point[d] += step.rate * clip(force[0] * delta[d][0]);
+            point[d] += step.rate * s.store(clip(s, s.mul(force, delta[d])))[0];
         }
         let key = mix32(((edges.first + i) as u32) ^ step.key);
-        push_away(point, key, step);
+        push_away(s, point, key, step);
     }
-}
-
-#[inline(always)]
-fn spread<const D: usize>(point: &[f32; D]) -> [Lane; D] {
-    point.map(|v| [v; LANES])
 }
 
 /// The samples of one head, eight lanes at a time.
 #[inline(always)]
-fn push_away<const D: usize>(point: &mut [f32; D], key: u32, step: &Step<'_, D>) {
-    let n = step.snapshot.len() as u64;
-    let head = spread(point);
+fn push_away<S: Simd, const D: usize>(s: S, point: &mut [f32; D], key: u32, step: &Step<'_, D>) {
+    let head = point.map(|v| s.splat(v));
+    let n = s.splat_u32(step.snapshot.len() as u32);
     for first in (0..step.negatives).step_by(LANES) {
-        let mut at = [0_u32; LANES];
-        for (l, at) in at.iter_mut().enumerate() {
-            *at = ((u64::from(mix32(key.wrapping_add((first + l) as u32))) * n) >> 32) as u32;
+        let keys = std::array::from_fn(|l| key.wrapping_add((first + l) as u32));
+        let at = s.mul_high(mix(s, s.load_u32(keys)), n);
+        let (delta, squared) = difference(s, &head, &s.gather(step.snapshot, s.store_u32(at)));
+        let force = step.forces.repulsion(s, squared);
+        let count = LANES.min(step.negatives - first);
+        for (p, d) in point.iter_mut().zip(delta) {
+            let moves = s.store(clip(s, s.mul(force, d)));
+            moves[..count].iter().for_each(|m| *p += step.rate * m);
         }
-        let (delta, squared) = difference(&head, &gather(step.snapshot, at));
-        let force = step.forces.repulsion(squared);
-        for l in 0..LANES.min(step.negatives - first) {
-            for d in 0..D {
-                point[d] += step.rate * clip(force[l] * delta[d][l]);
-            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_mix_as_single_numbers() {
+        let x = [0, 1, 2, 0x8000_0000, u32::MAX, 7, 1 << 20, 12345];
+        assert_eq!(mix(Portable, x), x.map(mix32));
+    }
+
+    #[test]
+    fn an_edge_is_visited_in_proportion_to_its_rate() {
+        let rates = [0.0, 1.0, 0.5, 0.1, 0.333, 0.999, 0.002, 0.75];
+        let mut counts = [0; LANES];
+        for epoch in 0..500 {
+            let due = due(Portable, rates, epoch);
+            (0..LANES).for_each(|l| counts[l] += due >> l & 1);
+        }
+        for (count, rate) in counts.into_iter().zip(rates) {
+            assert!((f64::from(count) - 500.0 * f64::from(rate)).abs() <= 1.0);
         }
     }
 }

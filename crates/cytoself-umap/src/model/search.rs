@@ -1,8 +1,11 @@
 //! From a source to its neighbour graph.
 
+use rayon::prelude::*;
+
 use crate::init::Distance;
 use crate::knn::{
-    KnnMethod, Lists, Recall, audit, cross_knn, from_trees, improve, self_knn, sketch,
+    KnnMethod, Lists, Recall, audit, cross_knn, from_trees, improve, nearest, self_knn, sketch,
+    widened,
 };
 use crate::metric::Metric;
 use crate::model::KnnReport;
@@ -23,6 +26,13 @@ const AUDIT_LEAST: usize = 64;
 const LONG: usize = 512;
 /// Up to this number of points all pairs of sketches are looked at.
 const EXACT_SKETCHES: usize = 20_000;
+/// Share of the true neighbours that the candidates from the sketches are to hold.
+const HELD: f64 = 0.99;
+/// Candidates from the sketches per point: at most, of all pairs and of a search.
+const MOST: usize = 192;
+const MOST_JOINED: usize = 64;
+/// Sample points that are asked how many that takes.
+const ASKED: usize = 64;
 /// Recall below which the neighbours found among sketches are improved by joins.
 const ENOUGH: f64 = 0.97;
 
@@ -86,7 +96,9 @@ impl<S: Space> Search<'_, '_, S> {
         let (knn, recall) = match self.among_sketches(&rows, ticker.stage(0, 800))? {
             Some(found) => found,
             None => {
-                let knn = from_trees(self.space, self.k, self.params.seed, ticker.stage(0, 800))?;
+                let stage = ticker.stage(0, 800);
+                let knn =
+                    from_trees(self.space, self.k, self.params.seed, stage)?.to_knn(self.space);
                 let recall = audit(&self.truth(&rows)?, &rows, &knn);
                 (knn, recall)
             }
@@ -124,22 +136,20 @@ impl<S: Space> Search<'_, '_, S> {
             return Ok(None);
         };
         let sketches = DenseSpace::new(&points, Metric::Euclidean);
-        let candidates = if self.space.len() <= EXACT_SKETCHES {
-            self_knn(
-                &sketches,
-                (3 * self.k).min(self.space.len()),
-                ticker.stage(200, 500),
-            )?
-        } else {
-            from_trees(
-                &sketches,
-                self.k + self.k / 2 + 2,
-                self.params.seed,
-                ticker.stage(200, 500),
-            )?
-        };
         let truth = self.truth(rows)?;
-        let mut lists = Lists::ranked(self.space, &candidates, self.k - 1);
+        let wanted = self.wanted(&sketches, &truth, rows);
+        let others = self.k - 1;
+        let stage = ticker.stage(200, 500);
+        let mut lists = if self.space.len() <= EXACT_SKETCHES {
+            let found = nearest(&sketches, wanted, stage)?;
+            Lists::ranked(self.space, |i| found.ids(i), others)
+        } else {
+            let few = self.k + self.k / 2 + 2;
+            let lists = from_trees(&sketches, few, self.params.seed, stage)?;
+            let width = wanted.min(MOST_JOINED);
+            let found = widened(&sketches, &lists, width);
+            Lists::ranked(self.space, |i| &found[i * width..(i + 1) * width], others)
+        };
         let recall = audit(&truth, rows, &lists.to_knn(self.space));
         if recall.value < ENOUGH {
             improve(
@@ -152,6 +162,34 @@ impl<S: Space> Search<'_, '_, S> {
         let knn = lists.to_knn(self.space);
         let recall = audit(&truth, rows, &knn);
         Ok(Some((knn, recall)))
+    }
+
+    /// How many neighbours among the sketches hold nearly all true neighbours of the sample.
+    fn wanted(&self, sketches: &DenseSpace<'_>, truth: &Knn, rows: &[usize]) -> usize {
+        let mut needed: Vec<usize> = rows
+            .par_iter()
+            .enumerate()
+            .step_by(rows.len().div_ceil(ASKED).max(1))
+            .flat_map_iter(|(r, &i)| {
+                let ranks: Vec<f32> = (0..sketches.len()).map(|j| sketches.rank(i, j)).collect();
+                let true_ones = truth.indices().row(r).to_vec();
+                true_ones.into_iter().filter_map(move |j| {
+                    let own = *ranks.get(j as usize)?;
+                    // The point itself comes first and is not counted.
+                    let place = ranks.iter().filter(|&&rank| rank < own).count();
+                    (j as usize != i).then_some(place)
+                })
+            })
+            .collect();
+        needed.sort_unstable();
+        let last = needed.len().saturating_sub(1);
+        let wanted = needed.get((last as f64 * HELD) as usize).copied();
+        let least = self.k + self.k / 2;
+        match wanted {
+            Some(wanted) if wanted <= MOST => wanted.max(least),
+            // More would be dearer than joins.
+            _ => 3 * self.k,
+        }
     }
 
     /// A random sample, smaller where an exact search of a row is dear.

@@ -283,6 +283,45 @@ impl Space for CodeSpace<'_> {
         self.rank_of_sum(self.sum(x, self.points.row(j, self.positions)), i, j)
     }
 
+    fn ranks(&self, i: usize, points: &[u32], scratch: &mut Scratch, out: &mut Vec<f32>) {
+        let all = points.iter().map(|&j| j as usize);
+        out.clear();
+        out.resize(points.len(), 0.0);
+        if out.is_empty() {
+            return;
+        }
+        transpose(self, all.clone(), &mut scratch.codes);
+        let codes = self.query_side().row(i, self.positions);
+        self.row_sums(codes, &scratch.codes, points.len(), &mut scratch.sums, out);
+        for (value, j) in out.iter_mut().zip(all) {
+            *value = self.rank_of_sum(*value, i, j);
+        }
+    }
+
+    fn joins(
+        &self,
+        points: &[u32],
+        heads: usize,
+        scratch: &mut Scratch,
+        mut each: impl FnMut(u32, u32, f32),
+    ) {
+        let width = points.len();
+        transpose(self, points.iter().map(|&j| j as usize), &mut scratch.codes);
+        scratch.left.resize(width, 0.0);
+        for (a, &i) in points[..heads].iter().enumerate() {
+            let after = &points[a + 1..];
+            if after.is_empty() {
+                break;
+            }
+            let codes = self.points.row(i as usize, self.positions);
+            let (others, out) = (&scratch.codes[a + 1..], &mut scratch.left[..after.len()]);
+            self.row_sums(codes, others, width, &mut scratch.sums, out);
+            for (&sum, &j) in out.iter().zip(after) {
+                each(i, j, self.rank_of_sum(sum, i as usize, j as usize));
+            }
+        }
+    }
+
     fn distance(&self, rank: f32) -> f32 {
         if self.metric == Metric::Euclidean {
             rank.sqrt()
@@ -300,10 +339,9 @@ impl Space for CodeSpace<'_> {
     ) {
         let width = points.len();
         transpose(self, points.clone(), &mut scratch.codes);
-        scratch.left.resize(SUMS * width, 0.0);
         for (row, i) in out.chunks_exact_mut(width).zip(queries) {
             let codes = self.query_side().row(i, self.positions);
-            self.row_sums(codes, &scratch.codes, &mut scratch.left, row);
+            self.row_sums(codes, &scratch.codes, width, &mut scratch.sums, row);
             for (value, j) in row.iter_mut().zip(points.clone()) {
                 *value = self.rank_of_sum(*value, i, j);
             }
@@ -385,11 +423,19 @@ fn project_codes(space: &CodeSpace<'_>, basis: &Array2<f32>) -> Array2<f32> {
 
 impl CodeSpace<'_> {
     /// Sums of one query with a block of points given position by position: the table row of the query's code stays in
-    /// the first-level cache while a whole block looks up in it.
-    fn row_sums(&self, query: &[u16], transposed: &[u16], sums: &mut [f32], out: &mut [f32]) {
+    /// the first-level cache while a whole block looks up in it. Position p of the points starts at `p * stride`.
+    fn row_sums(
+        &self,
+        query: &[u16],
+        transposed: &[u16],
+        stride: usize,
+        sums: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
         let width = out.len();
-        sums.fill(0.0);
-        for (p, (&code, points)) in query.iter().zip(transposed.chunks_exact(width)).enumerate() {
+        sums.clear();
+        sums.resize(SUMS * width, 0.0);
+        for (p, (&code, points)) in query.iter().zip(transposed.chunks(stride)).enumerate() {
             let row = &self.table[usize::from(code) * self.k..][..self.k];
             let lane = &mut sums[(p % SUMS) * width..][..width];
             for (s, &c) in lane.iter_mut().zip(points) {
@@ -403,11 +449,14 @@ impl CodeSpace<'_> {
     }
 }
 
-/// Codes of a range of points, position by position.
-fn transpose(space: &CodeSpace<'_>, points: Range<usize>, out: &mut Vec<u16>) {
-    out.clear();
-    out.resize(points.len() * space.positions, 0);
+/// Codes of some points, position by position.
+fn transpose(
+    space: &CodeSpace<'_>,
+    points: impl ExactSizeIterator<Item = usize>,
+    out: &mut Vec<u16>,
+) {
     let width = points.len();
+    out.resize(width * space.positions, 0);
     for (column, j) in points.enumerate() {
         for (p, &code) in space.points.row(j, space.positions).iter().enumerate() {
             out[p * width + column] = code;

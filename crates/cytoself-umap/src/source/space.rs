@@ -11,6 +11,7 @@ use crate::knn::project_by_rows;
 pub(crate) struct Scratch {
     pub(crate) left: Vec<f32>,
     pub(crate) right: Vec<f32>,
+    pub(crate) sums: Vec<f32>,
     pub(crate) codes: Vec<u16>,
 }
 
@@ -29,6 +30,27 @@ pub(crate) trait Space: Sync {
 
     /// Rank of reference point `j` seen from query `i`; symmetric to the bit when both sides are one set.
     fn rank(&self, i: usize, j: usize) -> f32;
+
+    /// [`Space::rank`] from query `i` to each of some reference points.
+    fn ranks(&self, i: usize, points: &[u32], _scratch: &mut Scratch, out: &mut Vec<f32>) {
+        out.clear();
+        out.extend(points.iter().map(|&j| self.rank(i, j as usize)));
+    }
+
+    /// Calls `each` with every pair (a, b) and its rank, a among the first `heads` of the reference points, b after a.
+    fn joins(
+        &self,
+        points: &[u32],
+        heads: usize,
+        _scratch: &mut Scratch,
+        mut each: impl FnMut(u32, u32, f32),
+    ) {
+        for (a, &i) in points[..heads].iter().enumerate() {
+            for &j in &points[a + 1..] {
+                each(i, j, self.rank(i as usize, j as usize));
+            }
+        }
+    }
 
     /// The distance that a rank stands for.
     fn distance(&self, rank: f32) -> f32;

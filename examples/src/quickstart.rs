@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub crops: Option<usize>,
     /// Epochs of training
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     pub epochs: usize,
     /// Train without the identification task, to see what it is worth
     #[arg(long)]

@@ -16,9 +16,13 @@ use ndarray::Array2;
 
 /// CPU seconds of the calling thread.
 fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanoseconds = text.split_whitespace().next().and_then(|n| n.parse().ok());
-    nanoseconds.unwrap_or(f64::NAN) * 1e-9
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the clock exists on Linux, and the pointer is to a timespec that lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// Stages with their CPU seconds.
@@ -64,6 +68,8 @@ fn run(image: &Array2<f32>, scale: f64) -> Result<(Stages, usize), cytoself_segm
 }
 
 fn main() -> ExitCode {
+    // As the binaries do, whose allocator this is too.
+    cytoself_examples::cli::keep_freed_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [scale, repeats, images @ ..] = &arguments[..] else {
         eprintln!("segment_peer: expected scale, repeats and images");

@@ -177,8 +177,8 @@ fn prepare(common: &Common) -> Result<(), Failure> {
     progress::install_interrupt_handler().map_err(Failure::other)
 }
 
-/// Makes the allocator reuse the pages of large tensors from step to step instead of having them cleared anew.
-fn keep_freed_pages() {
+/// Makes the allocator reuse the pages of large tensors from step to step instead of having them cleared anew; [`run`] does it.
+pub fn keep_freed_pages() {
     // `mi_option_purge_delay` of mimalloc.h, which the bindings do not name.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     const NEVER: std::ffi::c_long = -1;

@@ -59,7 +59,7 @@ pub use embeddings::{
     expand_codes, merge_embeddings,
 };
 pub use error::IoError;
-pub use field::{FieldOfView, FieldReader, FieldSpec, Manifest, Stack, read_field};
+pub use field::{FieldOfView, FieldPlanes, FieldReader, FieldSpec, Manifest, Stack, read_field};
 pub use image::{read_image, read_png, to_labels, write_png_rgb, write_png_u8, write_png_u16};
 pub use source::{CropSource, network_scale, open_crops};
 pub use split::{

@@ -1,7 +1,11 @@
 //! Exact Euclidean distance transforms.
 
+mod columns;
 mod envelope;
 mod euclidean;
+// The dispatch over instruction sets.
+#[allow(unsafe_code)]
+mod rows;
 mod signed;
 
 pub(crate) use envelope::Envelope;

@@ -75,7 +75,7 @@ pub use opencell::{
     OpenCell, OpenCellParams, background_mask, clean_mask, refine_mask, split_nuclei,
 };
 pub use peaks::{Peak, find_peaks, seed_image};
-pub use project::{ProjectionOrder, downsample_mean, project, project_max};
+pub use project::{Intensity, ProjectionOrder, downsample_mean, project, project_max, raise};
 pub use quality::{
     FieldClass, FieldParams, NucleusQuality, QualityFlags, QualityLimits, assess_nuclei,
     classify_field, outlier_scores, saturation_level, solidity,

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use cytoself_io::{
-    CropTable, FieldReader, FieldSpec, Manifest, Stack, Value, read_image, to_labels,
+    CropTable, FieldPlanes, FieldReader, FieldSpec, Manifest, Plane, Value, read_image, to_labels,
 };
 use cytoself_segment::{
     CropWindow, FieldParams, IntensityRange, Normalization, NucleusQuality, ProjectionOrder,
     QualityLimits, Region, SegmentParams, assess_nuclei, classify_field, crop_windows,
-    downsample_mean, import_labels, project, regions, segment, signed_distance,
+    downsample_mean, import_labels, raise, regions, segment, signed_distance,
 };
 use ndarray::{Array2, Array4, ArrayView2, Axis, s};
 
@@ -96,20 +96,20 @@ pub(super) fn crops_of(
 }
 
 fn read_planes(options: &Options, field: &FieldSpec) -> Result<Planes, Failure> {
-    let read = FieldReader::default().read(field)?;
+    let read = FieldReader::default().open(field)?;
     let [protein, nucleus] =
-        protein_and_nucleus(&read.channels).map_err(|e| e.context(first_path(field)))?;
+        protein_and_nucleus(read.channels()).map_err(|e| e.context(first_path(field)))?;
     let factor = options
-        .factor(read.pixel_size_um)
+        .factor(read.pixel_size_um())
         .map_err(|e| e.context(first_path(field)))?;
     let plane = |channel: usize| {
-        let (stack, name) = (&read.stacks[channel], &read.channels[channel]);
-        let image = project_stack(stack, factor, options.order());
+        let name = &read.channels()[channel];
+        let image = project_planes(&read, channel, factor, options.order())?;
         check_finite(&image, name, factor).map_err(|e| e.context(first_path(field)))?;
         Ok::<_, Failure>(image)
     };
     let (protein, nucleus_plane) = (plane(protein)?, plane(nucleus)?);
-    let [_, h, w] = read.stacks[nucleus].shape();
+    let [h, w] = read.shape();
     if nucleus_plane.is_empty() {
         let found = format!("expected at least {factor} x {factor} px, found {h} x {w}");
         return Err(Failure::input(found).context(first_path(field)));
@@ -129,31 +129,47 @@ fn first_path(field: &FieldSpec) -> String {
         .map_or_else(|| field.fov.clone(), |p| p.display().to_string())
 }
 
-/// Projection slice by slice, so that no copy of the whole stack as f32 is made.
-fn project_stack(stack: &Stack, factor: usize, order: ProjectionOrder) -> Array2<f32> {
-    let [slices, h, w] = stack.shape();
-    let mut highest: Option<Array2<f32>> = None;
-    for slice in (0..slices).filter_map(|z| stack.slice_f32(z)) {
-        let slice = if order == ProjectionOrder::DownsampleFirst {
-            downsample_mean(slice.view(), factor)
-        } else {
-            slice
-        };
-        highest = Some(match highest {
-            None => slice,
-            Some(before) => {
-                let pair = ndarray::stack![Axis(0), before, slice];
-                project(pair.view(), 1, ProjectionOrder::ProjectFirst)
+/// Projection slice by slice, in the type of the file: a stack is never in memory as a whole.
+fn project_planes(
+    planes: &FieldPlanes,
+    channel: usize,
+    factor: usize,
+    order: ProjectionOrder,
+) -> Result<Array2<f32>, Failure> {
+    let slices = (0..planes.slices()).map(|z| planes.read(channel, z));
+    if order == ProjectionOrder::DownsampleFirst {
+        let mut highest: Option<Array2<f32>> = None;
+        for slice in slices {
+            let slice = downsample_mean(slice?.to_f32().view(), factor);
+            match &mut highest {
+                None => highest = Some(slice),
+                Some(highest) => raise(highest, slice.view()),
+            }
+        }
+        let [h, w] = planes.shape();
+        return Ok(highest.unwrap_or_else(|| Array2::zeros((h / factor, w / factor))));
+    }
+    let mut highest: Option<Plane> = None;
+    for slice in slices {
+        highest = Some(match (highest, slice?) {
+            (Some(Plane::U8(mut highest)), Plane::U8(slice)) => {
+                raise(&mut highest, slice.view());
+                Plane::U8(highest)
+            }
+            (Some(Plane::U16(mut highest)), Plane::U16(slice)) => {
+                raise(&mut highest, slice.view());
+                Plane::U16(highest)
+            }
+            (None, first) => first,
+            (Some(highest), slice) => {
+                let mut highest = highest.to_f32();
+                raise(&mut highest, slice.to_f32().view());
+                Plane::F32(highest)
             }
         });
     }
-    match highest {
-        Some(image) if order == ProjectionOrder::ProjectFirst => {
-            downsample_mean(image.view(), factor)
-        }
-        Some(image) => image,
-        None => Array2::zeros((h / factor, w / factor)),
-    }
+    let image = highest.map_or_else(|| Array2::zeros((0, 0)), |plane| plane.to_f32());
+    Ok(downsample_mean(image.view(), factor))
 }
 
 fn check_finite(image: &Array2<f32>, channel: &str, factor: usize) -> Result<(), Failure> {

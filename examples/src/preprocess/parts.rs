@@ -2,6 +2,7 @@
 //! on threads, and an interrupted run can go on.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cytoself_io::{CropTable, FieldSpec, npy};
@@ -188,26 +189,58 @@ impl Parts {
 impl Input {
     /// Size and fingerprint of a file; what cannot be read has neither, as the failure of its field says why.
     pub(super) fn of(path: &Path) -> Self {
-        let content = fs::read(path).unwrap_or_default();
+        let (bytes, fingerprint) = fingerprint_of(path).unwrap_or((0, fingerprint(&[])));
         Self {
             path: path.display().to_string(),
-            bytes: content.len() as u64,
-            fingerprint: format!("{:016x}", fingerprint(&content)),
+            bytes,
+            fingerprint: format!("{fingerprint:016x}"),
         }
     }
 }
 
-/// A 64-bit fingerprint, eight bytes at a time; not cryptographic.
+/// Bytes of a file that are read at once.
+const PIECE: u64 = 1 << 18;
+
+/// Size and fingerprint of a file, read piece by piece.
+fn fingerprint_of(path: &Path) -> std::io::Result<(u64, u64)> {
+    let mut file = fs::File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let (mut hash, mut piece) = (bytes, Vec::with_capacity(PIECE as usize));
+    loop {
+        piece.clear();
+        if file.by_ref().take(PIECE).read_to_end(&mut piece)? == 0 {
+            return Ok((bytes, hash));
+        }
+        hash = mixed_in(hash, &piece);
+    }
+}
+
+/// A 64-bit fingerprint; not cryptographic.
 fn fingerprint(content: &[u8]) -> u64 {
-    let (words, rest) = content.as_chunks::<8>();
+    let whole = content.len() as u64;
+    content.chunks(PIECE as usize).fold(whole, mixed_in)
+}
+
+/// Four words at a time, as each multiplication waits for the one before it.
+fn mixed_in(hash: u64, content: &[u8]) -> u64 {
+    const LANES: usize = 4;
     let mix = |h: u64, word: u64| {
         (h ^ word)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     };
-    let whole = words
-        .iter()
-        .fold(content.len() as u64, |h, w| mix(h, u64::from_le_bytes(*w)));
+    let (words, rest) = content.as_chunks::<8>();
+    let (blocks, words) = words.as_chunks::<LANES>();
+    let mut lanes: [u64; LANES] = std::array::from_fn(|lane| hash.wrapping_add(lane as u64));
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block) {
+            *lane = mix(*lane, u64::from_le_bytes(*word));
+        }
+    }
+    let whole = lanes
+        .into_iter()
+        .chain(words.iter().map(|w| u64::from_le_bytes(*w)))
+        .fold(hash, mix);
     rest.iter().fold(whole, |h, &b| mix(h, u64::from(b)))
 }
 
@@ -227,5 +260,12 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 100);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..600_001_u32).map(|i| (i * i >> 7) as u8).collect();
+        fs::write(file.path(), &bytes).unwrap();
+        assert_eq!(
+            fingerprint_of(file.path()).unwrap(),
+            (600_001, fingerprint(&bytes))
+        );
     }
 }

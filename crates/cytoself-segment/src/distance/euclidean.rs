@@ -3,7 +3,8 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::envelope::Envelope;
+use super::columns::column_distances;
+use super::rows::{Rows, Sides};
 
 /// Rows per parallel task; fixed, so that the work is cut alike at any thread count.
 const ROWS_PER_TASK: usize = 32;
@@ -31,62 +32,43 @@ const ROWS_PER_TASK: usize = 32;
 /// ```
 #[must_use]
 pub fn distance_transform(mask: ArrayView2<'_, bool>) -> Array2<f64> {
-    let mask = mask.as_standard_layout();
-    let (height, width) = mask.dim();
-    let mut out = Array2::zeros((height, width));
-    let (Some(mask), Some(cells)) = (mask.as_slice(), out.as_slice_mut()) else {
-        return out;
-    };
-    if cells.is_empty() {
-        return out;
-    }
-    let diagonal = ((height * height + width * width) as f64).sqrt();
-    column_distances(mask, width, cells);
-    cells
-        .par_chunks_mut(ROWS_PER_TASK * width)
-        .zip(mask.par_chunks(ROWS_PER_TASK * width))
-        .for_each(|(cells, mask)| {
-            let mut envelope = Envelope::new(width);
-            for (cells, mask) in cells.chunks_mut(width).zip(mask.chunks(width)) {
-                lower_runs(mask, cells, &mut envelope);
-                cells.iter_mut().for_each(|v| *v = v.sqrt().min(diagonal));
-            }
-        });
+    let mut out = Array2::zeros(mask.dim());
+    distances(mask, Sides::Set, &mut out, |_, distance| distance);
     out
 }
 
-/// Squared distance of every pixel to the nearest unset pixel of its column.
-fn column_distances(mask: &[bool], width: usize, out: &mut [f64]) {
-    let height = mask.len() / width;
-    // Larger than any distance in the image.
-    let far = (height + width) as f64;
-    let mut line = vec![far; width];
-    let sweep = |y: usize, line: &mut [f64], out: &mut [f64], first: bool| {
-        let rows = y * width..(y + 1) * width;
-        for ((d, &on), cell) in line.iter_mut().zip(&mask[rows.clone()]).zip(&mut out[rows]) {
-            *d = if on { (*d + 1.0).min(far) } else { 0.0 };
-            *cell = if first { *d } else { d.min(*cell) };
-        }
+/// Writes what `value` makes of every pixel's kind and its distance to the nearest pixel of the other kind.
+pub(super) fn distances<T: Send>(
+    mask: ArrayView2<'_, bool>,
+    sides: Sides,
+    out: &mut Array2<T>,
+    value: impl Fn(bool, f64) -> T + Sync,
+) {
+    let mask = mask.as_standard_layout();
+    let (height, width) = mask.dim();
+    let (Some(mask), Some(out)) = (
+        mask.as_slice().filter(|m| !m.is_empty()),
+        out.as_slice_mut(),
+    ) else {
+        return;
     };
-    (0..height).for_each(|y| sweep(y, &mut line, out, true));
-    line.fill(far);
-    (0..height)
-        .rev()
-        .for_each(|y| sweep(y, &mut line, out, false));
-    out.iter_mut().for_each(|v| *v *= *v);
-}
-
-/// Lowers one row to its envelope, run by run: an unset pixel at the end of a run hides all that lies beyond it.
-fn lower_runs(mask: &[bool], cells: &mut [f64], envelope: &mut Envelope) {
-    let mut x = 0;
-    while let Some(start) = mask[x..].iter().position(|&on| on).map(|i| x + i) {
-        let end = mask[start..]
-            .iter()
-            .position(|&on| !on)
-            .map_or(mask.len(), |i| start + i);
-        envelope.lower(&mut cells[start.saturating_sub(1)..(end + 1).min(mask.len())]);
-        x = end;
-    }
+    let diagonal = ((height * height + width * width) as f64).sqrt();
+    let columns = column_distances(mask, width);
+    let cells = ROWS_PER_TASK * width;
+    out.par_chunks_mut(cells)
+        .zip(mask.par_chunks(cells))
+        .zip(columns.par_chunks(cells))
+        .for_each(|((out, mask), columns)| {
+            let mut rows = Rows::new(width);
+            let mut squared = vec![0.0; width];
+            let lines = mask.chunks(width).zip(columns.chunks(width));
+            for (out, (mask, columns)) in out.chunks_mut(width).zip(lines) {
+                rows.squared(mask, columns, sides, &mut squared);
+                for ((out, &on), &squared) in out.iter_mut().zip(mask).zip(&squared) {
+                    *out = value(on, squared.sqrt().min(diagonal));
+                }
+            }
+        });
 }
 
 #[cfg(test)]
@@ -132,6 +114,22 @@ mod tests {
             distance_transform(Array2::from_elem((0, 3), true).view()).dim(),
             (0, 3)
         );
+    }
+
+    #[test]
+    fn far_pixels_are_found_on_both_sides() {
+        for (size, holes) in [
+            ((9, 300), vec![(4, 20)]),
+            ((140, 37), vec![(0, 0), (139, 30)]),
+            ((60, 130), vec![(30, 1), (31, 1), (2, 128)]),
+        ] {
+            let mask = Array2::from_shape_fn(size, |at| !holes.contains(&at));
+            let labels = mask.mapv(u32::from);
+            assert_eq!(distance_transform(mask.view()), reference(&mask));
+            let outside = reference(&mask.mapv(|on| !on));
+            let both = (reference(&mask) - outside).mapv(|d| d as f32);
+            assert_eq!(crate::signed_distance(labels.view()), both);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The signed distance to the outline of the nuclei.
 
-use ndarray::{Array2, ArrayView2, Zip};
+use ndarray::{Array2, ArrayView2};
 
-use super::euclidean::distance_transform;
+use super::euclidean::distances;
+use super::rows::Sides;
 
 /// Signed Euclidean distance of every pixel to the boundary of the labelled regions: positive inside, negative outside.
 ///
@@ -26,13 +27,10 @@ use super::euclidean::distance_transform;
 /// ```
 #[must_use]
 pub fn signed_distance(labels: ArrayView2<'_, u32>) -> Array2<f32> {
+    let mut out = Array2::zeros(labels.dim());
     let inside = labels.mapv(|l| l > 0);
-    let outside = inside.mapv(|v| !v);
-    let (inner, outer) = rayon::join(
-        || distance_transform(inside.view()),
-        || distance_transform(outside.view()),
-    );
-    Zip::from(&inner)
-        .and(&outer)
-        .map_collect(|&a, &b| (a - b) as f32)
+    distances(inside.view(), Sides::Both, &mut out, |inside, distance| {
+        (if inside { distance } else { -distance }) as f32
+    });
+    out
 }

@@ -1,5 +1,7 @@
 //! Gaussian blur as two one-dimensional passes.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -9,6 +11,8 @@ use super::weighted_rows::weighted_rows;
 const TRUNCATE: f64 = 4.0;
 /// Rows per parallel task; fixed, so that the work is cut alike at any thread count.
 const ROWS_PER_TASK: usize = 32;
+/// Columns that are blurred together along the columns: as many rows of them as a kernel needs stay in the first cache.
+const STRIP: usize = 64;
 
 /// Gaussian blur with standard deviation `sigma`; outside the image the nearest edge pixel goes on.
 ///
@@ -43,23 +47,36 @@ pub fn gaussian(image: ArrayView2<'_, f64>, sigma: f64) -> Array2<f64> {
         .par_chunks_mut(ROWS_PER_TASK * width)
         .enumerate()
         .for_each(|(task, rows)| {
-            let mut line = vec![0.0; width];
-            for (i, out) in rows.chunks_mut(width).enumerate() {
-                blur_column_direction(source, task * ROWS_PER_TASK + i, width, &weights, &mut line);
-                blur_row_direction(&line, &weights, out);
+            let mut lines = vec![0.0; rows.len()];
+            let first = task * ROWS_PER_TASK;
+            for left in (0..width).step_by(STRIP) {
+                let strip = left..(left + STRIP).min(width);
+                for (i, line) in lines.chunks_mut(width).enumerate() {
+                    blur_column_direction(source, first + i, width, strip.clone(), &weights, line);
+                }
+            }
+            for (line, out) in lines.chunks(width).zip(rows.chunks_mut(width)) {
+                blur_row_direction(line, &weights, out);
             }
         });
     out
 }
 
-/// One row of the blur along the columns.
-fn blur_column_direction(source: &[f64], y: usize, width: usize, weights: &[f64], out: &mut [f64]) {
+/// A part of one row of the blur along the columns.
+fn blur_column_direction(
+    source: &[f64],
+    y: usize,
+    width: usize,
+    strip: Range<usize>,
+    weights: &[f64],
+    out: &mut [f64],
+) {
     let last = source.len() / width - 1;
-    let row = |y: usize| &source[y * width..(y + 1) * width];
+    let row = |y: usize| &source[y * width..][strip.clone()];
     let pairs: Vec<_> = (1..weights.len())
         .map(|k| (row(y.saturating_sub(k)), row((y + k).min(last))))
         .collect();
-    weighted_rows(out, row(y), &pairs, weights);
+    weighted_rows(&mut out[strip.clone()], row(y), &pairs, weights);
 }
 
 /// The blur of one row along itself.

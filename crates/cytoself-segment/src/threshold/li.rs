@@ -59,8 +59,14 @@ impl Classes<'_> {
         let total = self.total as f64;
         let mut threshold = self.sum() / total;
         let mut last = f64::NAN;
+        // The values of the bin looked at last: near its end the iteration stays in one.
+        let (mut bin, mut values) = (usize::MAX, Vec::new());
         for _ in 0..MAX_STEPS {
-            let (count, sum) = self.up_to(threshold);
+            let i = self.histogram.bin_of(threshold + self.histogram.low());
+            if i != bin {
+                (bin, values) = (i, self.histogram.values(i));
+            }
+            let (count, sum) = self.up_to(threshold, bin, &values);
             let back = sum / count;
             // The logarithm of zero ends the iteration: the background holds only the smallest value.
             if count == last || count == 0.0 || count == total || back <= 0.0 {
@@ -73,13 +79,11 @@ impl Classes<'_> {
         threshold
     }
 
-    /// Number and sum of the values that are not above a threshold.
-    fn up_to(&self, threshold: f64) -> (f64, f64) {
+    /// Number and sum of the values that are not above a threshold, which lies in a bin of these values.
+    fn up_to(&self, threshold: f64, bin: usize, values: &[f64]) -> (f64, f64) {
         let low = self.histogram.low();
-        let i = self.histogram.bin_of(threshold + low);
-        let values = self.histogram.values(i);
         let below = values.iter().map(|v| v - low).filter(|&v| v <= threshold);
-        let start = (self.histogram.start(i) as f64, self.sums[i]);
+        let start = (self.histogram.start(bin) as f64, self.sums[bin]);
         below.fold(start, |(count, sum), v| (count + 1.0, sum + v))
     }
 }

@@ -27,8 +27,7 @@ pub fn percentile(image: ArrayView2<'_, f64>, percent: f64) -> f64 {
     };
     let position = percent.clamp(0.0, 100.0) / 100.0 * (values.len() - 1) as f64;
     let rank = position.floor() as usize;
-    let low = histogram.ranked(rank);
-    let high = histogram.ranked((rank + 1).min(values.len() - 1));
+    let [low, high] = histogram.ranked_pair(rank);
     low + (high - low) * (position - rank as f64)
 }
 

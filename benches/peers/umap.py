@@ -4,7 +4,8 @@ python3 benches/peers/umap.py [--data DIR] [--sets digits,cyto,m70,codes] [--see
 
 Makes a virtual environment (umap-learn from PyPI) beside itself on the first run, and the data sets in DIR, all from one generator with
 seed 0: digits (scikit-learn), cyto (10,000 x 9,216: 400 proteins in 12 organelles, cell variation, noise), m70 (70,000 x 784: ten bent
-manifolds), codes (20,000 x 144 code indices of 2,048; umap-learn gets the expanded vectors).
+manifolds), codes (20,000 x 144 code indices of 2,048; umap-learn gets the expanded vectors). Two more that only ours maps: codes110 and
+codes1100, 110,000 and 1,100,000 rows of codes.
 
 Prints one JSON line per run and two Markdown tables. umap-learn stays in one process per set that has compiled its code on part of the data
 and holds the data already; ours is a fresh process each time, and its start, the reading of the file and the writing of the map are counted.
@@ -24,6 +25,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv-umap")
 SETS = ("digits", "cyto", "m70", "codes")
+# Only ours: rows, proteins.
+LARGE = {"codes110": (110_000, 1_311), "codes1100": (1_100_000, 1_311)}
 
 
 def enter_environment():
@@ -72,6 +75,25 @@ def make(folder):
     noise = rng.random(x.shape) < 0.15
     x[noise] = rng.integers(0, 2048, int(noise.sum()))
     save("codes", x.astype("u2"))
+
+
+def make_large(folder, name):
+    """Codes as those of `codes`, with the codebook of that set."""
+    import numpy as np
+
+    if name not in LARGE or os.path.exists(set_path(folder, name)):
+        return
+    rows, proteins = LARGE[name]
+    rng = np.random.default_rng(1)
+    prefer = rng.integers(0, 2048, (proteins, 144, 6), dtype="u2")
+    x = np.empty((rows, 144), "u2")
+    for start in range(0, rows, 50_000):
+        part = x[start : start + 50_000]
+        protein = rng.integers(0, proteins, len(part))
+        part[:] = prefer[protein[:, None], np.arange(144)[None], rng.integers(0, 6, part.shape)]
+        noise = rng.random(part.shape) < 0.15
+        part[noise] = rng.integers(0, 2048, int(noise.sum()))
+    np.save(set_path(folder, name), x)
 
 
 def set_path(folder, name):
@@ -208,8 +230,37 @@ def child(folder, name):
         print(json.dumps(facts), flush=True)
 
 
+class CodeQuality(Quality):
+    """The same from code indices, whose vectors do not fit into memory."""
+
+    def __init__(self, folder, name, queries, k=15):
+        import numpy as np
+
+        x = np.load(set_path(folder, name))
+        book = np.load(os.path.join(folder, "codes_codebook.npy"))
+        table = squares(book)
+        self.n, self.k = len(x), k
+        self.picked = np.sort(np.random.default_rng(0).choice(self.n, min(queries, self.n), replace=False))
+        self.rank = np.empty((len(self.picked), self.n), "i4")
+        for row, i in enumerate(self.picked):
+            far = np.zeros(self.n, "f4")
+            for position in range(x.shape[1]):
+                far += table[x[i, position]][x[:, position]]
+            far[i] = -np.inf
+            self.rank[row, far.argsort()] = np.arange(self.n, dtype="i4")
+
+
+def squares(book):
+    """Squared distances between all codes."""
+    norms = (book * book).sum(1)
+    return (norms[:, None] + norms[None] - 2 * book @ book.T).clip(0).astype("f4")
+
+
 def runs_of(name, a):
     """The runs of a set in their order: programs take turns, so that all see the same neighbours on the machine."""
+    if name in LARGE:
+        yield from (("ours", seed, a.threads) for seed in range(a.seeds))
+        return
     for seed in range(a.seeds):
         yield ("ours", seed, a.threads)
         yield ("umap-learn seeded", seed, 1)
@@ -222,8 +273,10 @@ def runs_of(name, a):
 def measure(name, a):
     import numpy as np
 
-    quality = Quality(expanded(a.data, name), a.queries)
-    ours, theirs = Ours(a.binary, a.data, name), Theirs(a.data, name)
+    make_large(a.data, name)
+    large = name in LARGE
+    quality = CodeQuality(a.data, name, a.queries // 10) if large else Quality(expanded(a.data, name), a.queries)
+    ours, theirs = Ours(a.binary, a.data, name), None if large else Theirs(a.data, name)
     rows = []
     for who, seed, threads in runs_of(name, a):
         y, facts = (ours if who == "ours" else theirs).fit(seed, threads)
@@ -231,7 +284,8 @@ def measure(name, a):
         row = {"set": name, "who": who, "seed": seed, "threads": threads, "load": os.getloadavg()[0], "bits": bits}
         rows.append({**row, **facts, **quality(y)})
         print(json.dumps(rows[-1]), flush=True)
-    theirs.close()
+    if theirs:
+        theirs.close()
     return rows
 
 

@@ -5,6 +5,8 @@ use plotters::prelude::*;
 use super::outline::Rgb;
 use super::{Area, Drawing, Figure};
 
+/// Letters that fit beside the pictures.
+const LETTERS: usize = 20;
 const NAMES: u32 = 170;
 const HEAD: u32 = 40;
 const GAP: u32 = 8;
@@ -47,7 +49,12 @@ impl Figure for Sheet {
         area.draw(&Text::new(self.title.clone(), (8, 10), ("sans-serif", 20)))?;
         let mut top = HEAD as i32;
         for (name, pictures) in &self.rows {
-            area.draw(&Text::new(name.clone(), (8, top + 4), ("sans-serif", 15)))?;
+            // Without pictures a row is a line of text over the whole width.
+            let letters = if pictures.is_empty() { usize::MAX } else { LETTERS };
+            for (i, line) in lines(name, letters).into_iter().enumerate() {
+                let place = (8, top + 4 + 18 * i as i32);
+                area.draw(&Text::new(line, place, ("sans-serif", 15)))?;
+            }
             let mut left = NAMES as i32;
             for picture in pictures.iter().filter(|p| !p.is_empty()) {
                 let (h, w) = picture.dim();
@@ -64,10 +71,34 @@ impl Figure for Sheet {
     }
 }
 
+/// A name in lines of at most `letters`, broken after a separator where there is one in the second half of a line.
+fn lines(name: &str, letters: usize) -> Vec<String> {
+    let mut rest: Vec<char> = name.chars().collect();
+    let mut out = Vec::new();
+    while rest.len() > letters {
+        let separator = |c: &char| !c.is_alphanumeric();
+        let at = rest[..letters].iter().rposition(separator);
+        let at = at.map_or(letters, |i| i + 1).max(letters / 2);
+        out.push(rest.drain(..at).collect());
+    }
+    out.push(rest.into_iter().collect());
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plot::save;
+
+    #[test]
+    fn long_names_go_on_in_the_next_line() {
+        assert_eq!(lines("plate1_B07 (ATL2)", 20), ["plate1_B07 (ATL2)"]);
+        let long = "2019-11-04_plate12_well-B07_site3 (ATL2)";
+        assert_eq!(lines(long, 20), ["2019-11-04_plate12_", "well-B07_site3 (", "ATL2)"]);
+        assert_eq!(lines("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(lines("", 3), [""]);
+        assert_eq!(lines("any", usize::MAX), ["any"]);
+    }
 
     #[test]
     fn pictures_of_any_size() {

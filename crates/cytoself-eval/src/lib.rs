@@ -9,7 +9,7 @@
 //! | which clusters are there, and do they agree with annotations? | [`leiden`], [`Agreement`] |
 //! | are fellows (subunits of a complex) found by similarity? | [`average_precision`], [`PairRecovery`] |
 //! | does the test know the training? | [`Leakage`] |
-//! | can the plate be taken out? | [`correct_batches`] |
+//! | can the plate be taken out? | [`correct_batches`], of [`principal_components`] |
 //! | does a map keep neighbourhoods? | [`trustworthiness`] |
 //! | how sure is a score? | [`Interval`], [`bootstrap`], [`NestedMean`] |
 //! | could it be chance? | [`PermutationTest`] |
@@ -30,6 +30,7 @@ mod batch;
 mod bootstrap;
 mod classification;
 mod cluster_score;
+mod components;
 mod confusion;
 mod distance;
 mod error;
@@ -53,6 +54,7 @@ pub use batch::{BatchCorrection, correct_batches};
 pub use bootstrap::{BootstrapParams, Interval, bootstrap};
 pub use classification::{Classification, classify};
 pub use cluster_score::{Centre, ClusteringScore, clustering_score, clustering_score_of_rows};
+pub use components::principal_components;
 pub use confusion::{ClassScores, Confusion};
 pub use distance::Coordinate;
 pub use error::EvalError;

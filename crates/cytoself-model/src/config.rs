@@ -7,6 +7,7 @@ mod preset;
 mod training;
 mod work;
 
+pub use ablation::Variant;
 pub use model::{
     Activity, DecoderConfig, DecoderStyle, EncoderConfig, FirstConv, FlattenOrder, HeadConfig,
     HeadInit, InnerTarget, LevelConfig, ModelConfig, NormConfig, PaddingRule, QuantizerConfig,

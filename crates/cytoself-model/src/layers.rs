@@ -11,9 +11,11 @@ mod plan;
 mod upsample;
 
 pub(crate) use builder::Builder;
+pub(crate) use conv::{Conv, ConvShape};
 pub(crate) use decoder::Decoder;
 pub(crate) use encoder::Encoder;
 pub(crate) use head::Head;
+pub(crate) use norm::Norm;
 pub(crate) use plan::{DecoderPlan, encoder_blocks};
 pub(crate) use upsample::upsample;
 

@@ -38,6 +38,8 @@
 //! # Ok::<(), cytoself_model::ModelError>(())
 //! ```
 //!
+//! [`InpaintingModel`] is the baseline that the paper compares with, trained on the same crops.
+//!
 //! # References
 //! Kobayashi, Cheveralls, Leonetti, Royer: Self-supervised deep learning encodes high-resolution features of protein
 //! subcellular localization (2022), doi:10.1038/s41592-022-01541-z.
@@ -46,6 +48,7 @@ mod config;
 mod embed;
 mod error;
 mod exact;
+mod inpainting;
 mod layers;
 mod loss;
 mod metrics;
@@ -60,6 +63,10 @@ mod weights;
 pub use config::*;
 pub use embed::{Embedder, EmbeddingBlock, EmbeddingValues, OutputKind, OutputName};
 pub use error::ModelError;
+pub use inpainting::{
+    FEATURES, InpaintingConfig, InpaintingEmbedder, InpaintingFolder, InpaintingModel,
+    InpaintingObserver, InpaintingOutcome, InpaintingRow, InpaintingTrainer,
+};
 pub use layers::{Noise, Pass};
 pub use loss::LossWeights;
 pub use metrics::{EXTRA_METRICS, METRICS, MeanMetrics, Metrics};

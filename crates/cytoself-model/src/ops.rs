@@ -21,6 +21,7 @@ mod linear;
 mod loss;
 mod matrix;
 mod optimizer;
+mod pool;
 pub mod reference;
 mod resize;
 mod rng;
@@ -48,6 +49,8 @@ pub use linear::{
 };
 pub use loss::{cross_entropy, cross_entropy_forward, mse, mse_forward};
 pub use optimizer::{Adam, AdamParams, adam_step};
+pub(crate) use pool::global_max;
+pub use pool::{max_pool2, max_pool2_backward, max_pool2_forward};
 pub use resize::{
     resize_bilinear, resize_bilinear_backward, resize_bilinear_forward, resize_nearest,
     resize_nearest_backward, resize_nearest_forward,

@@ -17,6 +17,7 @@ pub(crate) enum Use {
     Augment = 3,
     Variance = 4,
     DeadCodes = 5,
+    Partner = 6,
 }
 
 impl Stream {

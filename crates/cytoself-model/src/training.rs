@@ -1,13 +1,14 @@
 //! Training: data, schedule, checkpoints and the loop.
 
-mod augment;
+pub(crate) mod augment;
 mod checkpoint;
 mod codes;
 pub(crate) mod data;
 mod events;
 mod history;
-mod loader;
+pub(crate) mod loader;
 mod outcome;
+pub(crate) mod read_ahead;
 mod schedule;
 mod step;
 mod trainer;

@@ -49,6 +49,11 @@ impl Weights {
         })
     }
 
+    /// Tensors that were read from `path` already.
+    pub(crate) fn new(path: PathBuf, tensors: HashMap<String, Tensor>) -> Self {
+        Self { path, tensors }
+    }
+
     /// The tensors by PyTorch's names.
     #[must_use]
     pub fn tensors(&self) -> &HashMap<String, Tensor> {

@@ -13,7 +13,18 @@ use cytoself_model::{
     Config, Embedder, EmbeddingValues, Ending, EpochReport, ModelError, ModelFolder, Trainer,
     TrainingData, TrainingObserver,
 };
-use toy::{Toy, config};
+use toy::Toy;
+
+/// `torch-micro` for the toy, with everything random switched on and the paper's schedule.
+fn config(classes: usize, epochs: usize) -> Config {
+    let mut config = Config::preset("torch-micro").unwrap();
+    config.model.channels = vec!["pro".into(), "nuc".into()];
+    config.model.classes = classes;
+    config.training.epochs = epochs;
+    config.training.batch = 4;
+    config.training.learning_rate = 1e-3;
+    config
+}
 
 /// Stops after a number of batches.
 struct Stop(Option<u64>);

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use cytoself_io::{CropSource, Split, check_finite};
+use cytoself_io::{CropSource, CropTable, Split, check_finite};
 
 use crate::ModelError;
 use crate::config::InputNormalization;
@@ -127,6 +127,11 @@ impl<'a> TrainingData<'a> {
     #[must_use]
     pub fn crop_shape(&self) -> [usize; 2] {
         self.source.crop_shape()
+    }
+
+    /// The table of the source.
+    pub(crate) fn table(&self) -> &CropTable {
+        self.source.table()
     }
 
     /// Number of values of a crop.

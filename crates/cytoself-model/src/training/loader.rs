@@ -1,21 +1,17 @@
 //! Batches, read ahead of the step by a thread of their own.
 
-use std::ops::{ControlFlow, Range};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use cytoself_io::Split;
 
 use super::augment::Symmetry;
 use super::data::TrainingData;
+use super::read_ahead::read_ahead;
 use crate::ModelError;
 use crate::config::AugmentationGroup;
 use crate::random::{Stream, Use};
-
-/// Batches that may wait for the step.
-const AHEAD: usize = 3;
 
 /// Pixels `[n, c, h, w]` and labels `[n]`.
 type Pixels = (Vec<f32>, Vec<u32>);
@@ -81,44 +77,22 @@ pub(super) fn for_each_batch(
     mut step: impl FnMut(usize, Batch) -> Result<ControlFlow<()>, ModelError>,
 ) -> Result<ControlFlow<()>, ModelError> {
     let rows = plan.rows(data);
-    let (sender, receiver) = sync_channel(AHEAD);
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            for rows in rows.chunks(plan.batch).skip(first) {
-                let made = plan.make(data, rows);
-                let failed = made.is_err();
-                // The receiver is gone when a step failed or the user stopped.
-                if sender.send(made).is_err() || failed {
-                    return;
-                }
-            }
-        });
-        let batches = first..plan.batches(data);
-        consume(receiver, data, batches, device, wait, &mut step)
-    })
+    let made = |index: usize| plan.make(data, chunk(&rows, index, plan.batch));
+    let [h, w] = data.crop_shape();
+    read_ahead(
+        first..plan.batches(data),
+        made,
+        wait,
+        |index, (pixels, labels)| {
+            let shape = (labels.len(), data.channels().len(), h, w);
+            let images = Tensor::from_vec(pixels, shape, device)?;
+            let labels = Tensor::new(labels, device)?;
+            step(index, Batch { images, labels })
+        },
+    )
 }
 
-/// Owns the receiver, so that returning early releases the reading thread.
-fn consume(
-    receiver: Receiver<Result<Pixels, ModelError>>,
-    data: &TrainingData,
-    batches: Range<usize>,
-    device: &Device,
-    wait: &mut Duration,
-    step: &mut impl FnMut(usize, Batch) -> Result<ControlFlow<()>, ModelError>,
-) -> Result<ControlFlow<()>, ModelError> {
-    let [h, w] = data.crop_shape();
-    for index in batches {
-        let start = Instant::now();
-        let Ok(made) = receiver.recv() else { break };
-        *wait += start.elapsed();
-        let (pixels, labels) = made?;
-        let shape = (labels.len(), data.channels().len(), h, w);
-        let images = Tensor::from_vec(pixels, shape, device)?;
-        let labels = Tensor::new(labels, device)?;
-        if step(index, Batch { images, labels })?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    Ok(ControlFlow::Continue(()))
+/// Rows of batch `index`; the last batch may be smaller.
+pub(crate) fn chunk(rows: &[usize], index: usize, batch: usize) -> &[usize] {
+    &rows[index * batch..rows.len().min((index + 1) * batch)]
 }

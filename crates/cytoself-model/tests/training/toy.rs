@@ -1,7 +1,6 @@
 //! Crops in memory: proteins that differ by the size of a bright spot.
 
 use cytoself_io::{CropSource, CropTable, IoError, Split};
-use cytoself_model::Config;
 
 /// Square crops of two channels.
 pub struct Toy {
@@ -96,15 +95,4 @@ impl CropSource for Toy {
         }
         Ok(())
     }
-}
-
-/// `torch-micro` for the toy, with everything random switched on and the paper's schedule.
-pub fn config(classes: usize, epochs: usize) -> Config {
-    let mut config = Config::preset("torch-micro").unwrap();
-    config.model.channels = vec!["pro".into(), "nuc".into()];
-    config.model.classes = classes;
-    config.training.epochs = epochs;
-    config.training.batch = 4;
-    config.training.learning_rate = 1e-3;
-    config
 }

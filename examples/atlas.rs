@@ -12,8 +12,8 @@ use cytoself_umap::UmapParams;
 
 /// Maps embeddings and writes the atlas.
 ///
-/// Writes atlas.html (one file that needs no network), umap.npy, umap.png, umap.svg, atlas.parquet and atlas.csv; the
-/// coordinates also go into the embeddings as obsm/X_umap.
+/// Writes atlas.html (one file that needs no network), umap.npy, umap.png, umap.svg, figure2.png, figure2.svg,
+/// atlas.parquet and atlas.csv, and the pictures that --path and --complexes ask for; the coordinates also go into the embeddings as obsm/X_umap.
 #[derive(Debug, Parser)]
 #[command(
     name = "atlas",
@@ -51,6 +51,12 @@ struct Arguments {
     /// Smallest distance of points on the map
     #[arg(long, value_name = "D", default_value_t = 0.1)]
     min_dist: f64,
+    /// Two proteins, comma-separated: draws the crops on the way from one to the other over the map
+    #[arg(long, value_name = "FROM,TO", value_delimiter = ',')]
+    path: Vec<String>,
+    /// Complexes, a table protein,group: draws their outlines on the map
+    #[arg(long, value_name = "F.csv")]
+    complexes: Option<PathBuf>,
     /// Heading of the page
     #[arg(
         long,
@@ -78,6 +84,16 @@ fn body(arguments: Arguments) -> Result<(), Failure> {
         .n_neighbors(arguments.n_neighbors)
         .min_dist(arguments.min_dist)
         .seed(common.seed);
+    let route = match <[String; 2]>::try_from(arguments.path) {
+        Ok(ends) => Some(ends),
+        Err(path) if path.is_empty() => None,
+        Err(path) => {
+            return Err(Failure::input(format!(
+                "--path {}: expected two proteins, FROM,TO",
+                path.join(",")
+            )));
+        }
+    };
     let params = AtlasParams {
         representation: arguments.representation,
         umap,
@@ -86,6 +102,8 @@ fn body(arguments: Arguments) -> Result<(), Failure> {
         split: arguments.split,
         crops: arguments.crops,
         pictures: arguments.pictures,
+        route,
+        complexes: arguments.complexes,
         title: arguments.title,
     };
     common.say(format!(

@@ -37,6 +37,9 @@ fn main() -> ExitCode {
             found.families.names.len(),
             arguments.spectra.out.display()
         ));
+        if let Some(line) = found.assignments.describe() {
+            println!("{line}");
+        }
         Ok(())
     })
 }

@@ -3,6 +3,7 @@
 mod base64;
 mod columns;
 mod crops;
+mod figures;
 mod groups;
 mod map;
 mod page;
@@ -14,7 +15,7 @@ use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use cytoself_io::{CropTable, EmbeddingStore, npy};
+use cytoself_io::{CropTable, EmbeddingStore, npy, open_crops};
 use cytoself_umap::UmapParams;
 use ndarray::Array2;
 
@@ -44,6 +45,10 @@ pub struct AtlasParams {
     pub crops: Option<PathBuf>,
     /// Pictures at most.
     pub pictures: usize,
+    /// Two proteins: a picture of the crops on the way from one to the other (needs crops).
+    pub route: Option<[String; 2]>,
+    /// Table `protein,group` of complexes: a picture with their outlines (needs crops).
+    pub complexes: Option<PathBuf>,
     /// Heading of the page.
     pub title: String,
 }
@@ -58,6 +63,8 @@ impl Default for AtlasParams {
             split: None,
             crops: None,
             pictures: DEFAULT_PICTURES,
+            route: None,
+            complexes: None,
             title: "Protein localisation atlas".to_string(),
         }
     }
@@ -74,8 +81,8 @@ pub struct AtlasSummary {
     pub map: String,
 }
 
-/// Maps embeddings and writes `umap.npy`, `umap.png`, `umap.svg`, `atlas.html`, `atlas.parquet` and `atlas.csv` into the
-/// folder `out`, which must exist. The coordinates are also stored with the embeddings, as `X_umap`.
+/// Maps embeddings and writes `umap.npy`, `umap.png`, `umap.svg`, `figure2.png`, `figure2.svg`, `atlas.html`, `atlas.parquet`
+/// and `atlas.csv` into the folder `out`, which must exist; where asked for, `figure3_route` and `figure3_complexes` too. The coordinates are also stored with the embeddings, as `X_umap`.
 ///
 /// # Errors
 /// - the embeddings, the groups or the crops cannot be read;
@@ -106,12 +113,20 @@ pub fn write_atlas(
     store_coordinates(&mut store, &rows, &coordinates)?;
 
     let made = record(embeddings, params, &map);
-    draw_pictures(out, &table, &color_by, &coordinates, &params.title)?;
     let recorded = store
         .made("data")
         .map(PathBuf::from)
         .filter(|path| path.is_dir());
-    let pictures = match params.crops.clone().or(recorded) {
+    let crops = params.crops.clone().or(recorded);
+    draw_pictures(out, &table, &color_by, &coordinates, params)?;
+    draw_landmarks(
+        out,
+        &table,
+        &color_by,
+        &coordinates,
+        (params, crops.as_deref()),
+    )?;
+    let pictures = match crops {
         Some(path) if params.pictures > 0 => crops::pictures(&path, &table, params.pictures)?,
         _ => None,
     };
@@ -222,21 +237,75 @@ fn record(embeddings: &Path, params: &AtlasParams, map: &str) -> Vec<(String, St
     .to_vec()
 }
 
+/// The plain map, and the map of the paper's Fig. 2.
 fn draw_pictures(
     out: &Path,
     table: &CropTable,
     color_by: &str,
     coordinates: &Array2<f32>,
-    title: &str,
+    params: &AtlasParams,
 ) -> Result<(), Failure> {
     let (mut class, names) = table
         .column(color_by)
         .map(columns::classes)
         .unwrap_or_default();
     class.resize(table.len(), None);
-    let scatter = Scatter::new(coordinates.view(), &class, &names).title(title);
+    let scatter = Scatter::new(coordinates.view(), &class, &names).title(&params.title);
     plot::save(&scatter, &out.join("umap.png"))?;
-    plot::save(&scatter, &out.join("umap.svg"))
+    plot::save(&scatter, &out.join("umap.svg"))?;
+    let (class, names) = single_classes(table, color_by);
+    figures::Mapped {
+        table,
+        points: coordinates.view(),
+        class: &class,
+        names: &names,
+    }
+    .submaps(out, &params.title)
+}
+
+/// The pictures that need crops: the route and the complexes of the paper's Fig. 3.
+fn draw_landmarks(
+    out: &Path,
+    table: &CropTable,
+    color_by: &str,
+    coordinates: &Array2<f32>,
+    (params, crops): (&AtlasParams, Option<&Path>),
+) -> Result<(), Failure> {
+    if params.route.is_none() && params.complexes.is_none() {
+        return Ok(());
+    }
+    let crops = crops.ok_or_else(|| {
+        Failure::input("--path and --complexes draw crops: say where they are with --crops")
+    })?;
+    let crops = open_crops(crops)?;
+    let (class, names) = single_classes(table, color_by);
+    let mapped = figures::Mapped {
+        table,
+        points: coordinates.view(),
+        class: &class,
+        names: &names,
+    };
+    if let Some([from, to]) = &params.route {
+        mapped.route(out, [from, to], crops.as_ref())?;
+    }
+    if let Some(groups) = &params.complexes {
+        mapped.complexes(out, groups, crops.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Classes of a column whose values with `;` are mixed and belong to none.
+fn single_classes(table: &CropTable, column: &str) -> (Vec<Option<usize>>, Vec<String>) {
+    let (mut class, mut names) = table
+        .column(column)
+        .map(columns::classes)
+        .unwrap_or_default();
+    class.resize(table.len(), None);
+    // Single classes come first.
+    let single = names.iter().take_while(|n| !n.contains(';')).count();
+    names.truncate(single);
+    let class = class.into_iter().map(|c| c.filter(|&c| c < single));
+    (class.collect(), names)
 }
 
 fn write_page(

@@ -1,8 +1,11 @@
 //! Scores of embeddings against ground truth, with confidence intervals and baselines: what `evaluate` does.
 
 mod baseline;
+mod batches;
+mod beside;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod pairs;
 mod report;
 mod scoring;
 mod subject;
@@ -13,14 +16,14 @@ use std::path::PathBuf;
 use cytoself_eval::{BootstrapParams, EvalError};
 use cytoself_io::{CropTable, EmbeddingStore, open_crops, read_groups};
 use cytoself_umap::{ParamGuard, PointSource, UmapParams};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::cli::{Common, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
 
 pub use report::Report;
-pub use scoring::{Scores, Scoring, score_map, score_representation};
+pub use scoring::{Scores, Scoring, knn_macro_f1, score_map, score_representation};
 pub use subject::{Subject, Truth};
 
 pub(crate) use baseline::matching_rows;
@@ -53,6 +56,21 @@ pub struct Arguments {
     /// Crops of the embeddings: adds raw pixels and size and intensity features to the table
     #[arg(long, value_name = "CROPS")]
     pub baselines: Option<PathBuf>,
+    /// Other embeddings of the same crops, e.g. of `inpaint` or of a model of one channel: adds their rows to the table
+    #[arg(long, value_name = "ZARR")]
+    pub beside: Vec<PathBuf>,
+    /// Column of batches, e.g. plate: scores before and after they are taken out
+    #[arg(long, value_name = "COLUMN", num_args = 0..=1, default_missing_value = "plate")]
+    pub batches: Option<String>,
+    /// Proteins imaged in every batch, by whose crops the batches are made alike, comma-separated [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "batches")]
+    pub controls: Vec<String>,
+    /// Interactions, a CSV with the columns protein_1,protein_2: similarity of their encodings beside that of other pairs
+    #[arg(long, value_name = "CSV")]
+    pub interactions: Option<PathBuf>,
+    /// Complexes, a CSV of two columns, protein and group: the same for pairs of subunits, and the mean average precision
+    #[arg(long, value_name = "CSV")]
+    pub complexes: Option<PathBuf>,
     /// Neighbours that vote
     #[arg(long, value_name = "K", default_value_t = 10)]
     pub neighbours: usize,
@@ -65,6 +83,32 @@ pub struct Arguments {
     /// Judge at most this many crops, drawn evenly; neighbours cost the square of it
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub limit: usize,
+}
+
+impl Arguments {
+    /// Evaluation of `embeddings` into `out`, everything else as without flags.
+    #[must_use]
+    pub fn new(embeddings: PathBuf, out: PathBuf) -> Self {
+        Self {
+            embeddings,
+            groups: None,
+            column: "localization".to_string(),
+            split: "test".to_string(),
+            reference: None,
+            out,
+            representation: "vqvec2".to_string(),
+            baselines: None,
+            beside: Vec::new(),
+            batches: None,
+            controls: Vec::new(),
+            interactions: None,
+            complexes: None,
+            neighbours: 10,
+            resamples: 1000,
+            maps: 0,
+            limit: 20_000,
+        }
+    }
 }
 
 /// Evaluates a store of embeddings and writes the report.
@@ -89,7 +133,8 @@ pub fn run(arguments: &Arguments, common: &Common) -> Result<Report, Failure> {
     )
     .map_err(context)?;
     let output = Output::folder(&arguments.out, common.overwrite)?;
-    let report = judge(&store, &subject, arguments, common)?;
+    let mut report = judge(&store, &subject, arguments, common)?;
+    judge_pairs(&store, &mut report, arguments, output.path()).map_err(context)?;
     report.write(output.path())?;
     output.commit()?;
     Ok(report)
@@ -125,7 +170,7 @@ fn judge(
     step(&progress, 2)?;
     if let Some(path) = &arguments.baselines {
         let crops = open_crops(path)?;
-        let rows = matching_rows(store.obs(), &subject.rows, crops.as_ref())
+        let rows = matching_rows(store.obs(), &subject.rows, crops.table())
             .map_err(|e| e.context(path.display()))?;
         for (at, (name, points)) in baseline::all(crops.as_ref(), &rows)?
             .into_iter()
@@ -138,7 +183,41 @@ fn judge(
             step(&progress, 3 + at as u64)?;
         }
     }
+    for path in &arguments.beside {
+        let how = (arguments, &scoring, common);
+        beside::add(&mut report, path, store.obs(), subject, how)?;
+        step(&progress, 2 + baselines)?;
+    }
+    if let Some(name) = &arguments.batches {
+        let batches = (store.obs(), name.as_str(), arguments.controls.as_slice());
+        let how = (&scoring, common.seed);
+        batches::add(&mut report, points.view(), subject, batches, how)?;
+    }
     Ok(report)
+}
+
+/// Similarity of proteins that are known to belong together; draws it into `folder`.
+fn judge_pairs(
+    store: &EmbeddingStore,
+    report: &mut Report,
+    arguments: &Arguments,
+    folder: &std::path::Path,
+) -> Result<(), Failure> {
+    if arguments.interactions.is_none() && arguments.complexes.is_none() {
+        return Ok(());
+    }
+    let rows = rows_of_split(store.obs(), &arguments.split)?;
+    let encodings = pairs::Encodings::of(store, &arguments.representation, &rows)?;
+    if let Some(path) = &arguments.interactions {
+        let known = encodings.read_pairs(path)?;
+        let found = encodings.judge(&known, folder, "interactions")?;
+        report.note("interactions", found);
+    }
+    if let Some(path) = &arguments.complexes {
+        let found = encodings.judge_groups(&read_groups(path)?, folder)?;
+        report.note("complexes", found);
+    }
+    Ok(())
 }
 
 fn step(progress: &Progress, done: u64) -> Result<(), Failure> {
@@ -162,13 +241,21 @@ fn maps(
             dense_of(store, "X_umap", &subject.rows)?,
         )]);
     }
-    let seeds = common.seed..common.seed + arguments.maps.max(1) as u64;
+    new_maps(points.view(), arguments.maps.max(1), common)
+}
+
+/// Maps of points, one per seed from `--seed` on, with their names.
+fn new_maps(
+    points: ArrayView2<'_, f32>,
+    count: usize,
+    common: &Common,
+) -> Result<Vec<(String, Array2<f32>)>, Failure> {
     let map = |seed| -> Result<(String, Array2<f32>), Failure> {
         let params = UmapParams::default().seed(seed).check()?;
-        let model = params.fit(&PointSource::dense(points.view())?, &mut |_, _| go_on())?;
+        let model = params.fit(&PointSource::dense(points)?, &mut |_, _| go_on())?;
         Ok((format!("umap (seed {seed})"), model.embedding().to_owned()))
     };
-    seeds.map(map).collect()
+    (common.seed..common.seed + count as u64).map(map).collect()
 }
 
 fn go_on() -> ControlFlow<()> {
@@ -229,18 +316,10 @@ mod tests {
         let embeddings = dir.path().join("e.zarr");
         fixture::write_store(&embeddings);
         let arguments = Arguments {
-            embeddings,
-            groups: None,
-            column: "localization".into(),
-            split: "test".into(),
-            reference: None,
-            out: dir.path().join("evaluation"),
-            representation: "vqvec2".into(),
-            baselines: None,
-            neighbours: 10,
             resamples: 50,
             maps: 1,
             limit: 1000,
+            ..Arguments::new(embeddings, dir.path().join("evaluation"))
         };
         let report = run(&arguments, &fixture::common()).unwrap();
         let scores: serde_json::Value = serde_json::from_str(
@@ -274,6 +353,25 @@ mod tests {
             .value;
         // Chance is a third; two fifths of the codes say nothing of the localisation.
         assert!(f1 > 0.7, "{f1}");
+        // Another store, batches and pairs in the same report.
+        let complexes = dir.path().join("complexes.csv");
+        std::fs::write(&complexes, "P0,er\nP1,er\nP2,golgi\nP3,golgi\n").unwrap();
+        let more = Arguments {
+            out: dir.path().join("more"),
+            beside: vec![arguments.embeddings.clone()],
+            batches: Some("fov".into()),
+            complexes: Some(complexes),
+            ..arguments.clone()
+        };
+        let report = run(&more, &fixture::common()).unwrap();
+        let f1 = |name: &str| report.scores(name).unwrap().get("knn_macro_f1").unwrap();
+        assert_eq!(f1("e: vqvec2"), f1("vqvec2"));
+        let batches = report.scores("64 components, fov whitened (TVN)").unwrap();
+        // Both fields are drawn alike: nothing tells them apart.
+        assert!(batches.get("batch_knn_accuracy").unwrap().value < 0.65);
+        let text = std::fs::read_to_string(more.out.join("scores.json")).unwrap();
+        assert!(text.contains("mean_average_precision"));
+        assert!(more.out.join("complexes.png").is_file());
         // Again without permission to replace.
         assert!(run(&arguments, &fixture::common()).is_err());
     }

@@ -1,7 +1,10 @@
 //! Training and embedding, as `train`, `embed`, `throughput` and `quickstart` run them.
 
 pub mod embed;
+pub mod held_out;
 mod report;
 mod split;
 pub mod throughput;
 pub mod train;
+
+pub use report::total_seconds;

@@ -188,22 +188,11 @@ impl Stages<'_> {
         let out = self.path("model");
         let begin = Instant::now();
         let arguments = TrainArgs {
-            data: self.path("crops.zarr"),
-            out: out.clone(),
             preset: Some("small".to_string()),
-            config: None,
             epochs: Some(self.options.epochs),
-            batch_size: None,
-            device: "cpu".to_string(),
-            tensorboard: None,
             resume: self.options.resume,
-            channels: Vec::new(),
-            normalize: None,
-            split: None,
             no_identification: self.options.no_identification,
-            no_decoder: false,
-            no_quantization: false,
-            no_split: false,
+            ..TrainArgs::new(self.path("crops.zarr"), out.clone())
         };
         train(&arguments, &self.common).map_err(|e| e.context("model"))?;
         self.common.say(format!(
@@ -268,18 +257,9 @@ impl Stages<'_> {
 
     fn evaluate(&self, out: &Path) -> Result<(), Failure> {
         let arguments = evaluation::Arguments {
-            embeddings: self.path("embeddings.zarr"),
-            groups: None,
-            column: "localization".to_string(),
-            split: "test".to_string(),
-            reference: None,
-            out: out.to_path_buf(),
-            representation: "vqvec2".to_string(),
             baselines: Some(self.path("crops.zarr")),
-            neighbours: 10,
-            resamples: 1000,
             maps: 3,
-            limit: 20_000,
+            ..evaluation::Arguments::new(self.path("embeddings.zarr"), out.to_path_buf())
         };
         let report = evaluation::run(&arguments, &self.common)?;
         if !self.common.quiet {

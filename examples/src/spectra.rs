@@ -1,6 +1,7 @@
 //! Feature spectra from a store of embeddings: what `spectrum` does.
 
 mod families;
+mod held_out;
 mod pictures;
 mod tables;
 
@@ -17,6 +18,7 @@ use crate::cli::{Common, Failure};
 use crate::output::Output;
 
 pub use families::Families;
+pub use held_out::Assignments;
 
 /// Crops read at once.
 const BLOCK: usize = 4096;
@@ -74,6 +76,8 @@ pub struct Found {
     pub spectra: FeatureSpectra,
     /// Families and their consensus.
     pub families: Families,
+    /// Families that proteins held out of the training were assigned to; empty where none was.
+    pub assignments: Assignments,
 }
 
 /// Computes the spectra of a store and writes matrices, tables and pictures.
@@ -105,6 +109,7 @@ pub fn run(arguments: &Arguments, common: &Common) -> Result<Found, Failure> {
     tables::matrices(output.path(), &found)?;
     tables::spectra(output.path(), &found, &spread, sums.crops())?;
     tables::correlations(output.path(), &found, &queries)?;
+    found.assignments.write(output.path(), &found)?;
     tables::representatives(
         output.path(),
         &chosen,
@@ -192,7 +197,11 @@ fn cluster(
     let proteins: Vec<String> = kept.iter().map(|&p| names[p].clone()).collect();
     let biclustering = Biclustering::of(histograms.view(), params)?;
     let spectra = FeatureSpectra::new(histograms.view(), &biclustering.order)?;
-    let families = Families::of(store.obs(), rows, &proteins, &spectra, arguments)?;
+    let held_out: Vec<&str> = store
+        .made("held_out")
+        .map_or_else(Vec::new, |names| names.split(',').collect());
+    let families = Families::of(store.obs(), rows, &proteins, &spectra, &held_out, arguments)?;
+    let assignments = Assignments::of(&families, &spectra)?;
     let crops = kept.iter().map(|&p| sums.crops()[p]).collect();
     Ok(Found {
         proteins,
@@ -201,6 +210,7 @@ fn cluster(
         biclustering,
         spectra,
         families,
+        assignments,
     })
 }
 

@@ -75,6 +75,9 @@ fn any_number_of_shards_gives_the_same_bytes() {
             })
             .collect();
         let out = dir.path().join(format!("embedded{count}.zarr"));
+        if count == 7 {
+            merge(&shards[1..6], &out).expect(2, &["0/7, 6/7 are missing", "--partial"]);
+        }
         merge(&shards, &out).expect(0, &["54 crops"]);
         assert!(contents(&out) == contents(&whole), "{count} shards");
     }

@@ -8,20 +8,20 @@ use crate::cli::Failure;
 /// Crops read at once.
 const BLOCK: usize = 256;
 
-/// Rows of the crops that belong to `rows` of the embeddings: by the `crop` column, else by position.
+/// Rows of another table of the same crops that belong to `rows` of `obs`: by the `crop` column, else by position.
 ///
 /// # Errors
-/// - a crop of the embeddings is not among the crops, or the numbers differ and there is no `crop` column.
+/// - a crop is not in the other table, or the numbers differ and there is no `crop` column.
 pub(crate) fn matching_rows(
     obs: &CropTable,
     rows: &[usize],
-    crops: &dyn CropSource,
+    others: &CropTable,
 ) -> Result<Vec<usize>, Failure> {
-    let (Some(wanted), Some(offered)) = (obs.text("crop"), crops.table().text("crop")) else {
-        if crops.len() != obs.len() {
+    let (Some(wanted), Some(offered)) = (obs.text("crop"), others.text("crop")) else {
+        if others.len() != obs.len() {
             let text = format!(
                 "{} crops for {} embeddings, and no column `crop` to match them by",
-                crops.len(),
+                others.len(),
                 obs.len()
             );
             return Err(Failure::input(text));

@@ -17,6 +17,7 @@ pub struct Report {
     classes: Vec<String>,
     rows: Vec<(String, Scores)>,
     maps: Vec<String>,
+    notes: Map<String, Value>,
 }
 
 impl Report {
@@ -61,7 +62,13 @@ impl Report {
             classes: subject.labels.names().to_vec(),
             rows: Vec::new(),
             maps: Vec::new(),
+            notes: Map::new(),
         }
+    }
+
+    /// Adds a finding that is no score of a representation, under a name of its own.
+    pub fn note(&mut self, name: &str, value: Value) {
+        self.notes.insert(name.to_string(), value);
     }
 
     /// Adds the scores of a representation; the first one gives the headline votes.
@@ -116,6 +123,7 @@ impl Report {
             .iter()
             .map(|(name, scores)| (name.clone(), representation(scores)));
         top.insert("representations".into(), Value::Object(all.collect()));
+        top.extend(self.notes.clone());
         top.insert("definitions".into(), definitions());
         top.insert("made".into(), self.made.clone());
         Value::Object(top)
@@ -141,6 +149,9 @@ impl Report {
                     "  {count} crops not judged for {score}: no admissible neighbour of their class"
                 );
             }
+        }
+        for (name, value) in &self.notes {
+            let _ = writeln!(text, "{name}: {value}");
         }
         text
     }
@@ -235,6 +246,7 @@ fn definitions() -> Value {
         "clustering_score.robust": "median distance of class centres to their median, over the median class size",
         "clustering_score.reference": "standard deviation of all coordinates of the class centres, over the median class size",
         "silhouette": "mean silhouette of the crops; on top, of the map",
+        "batch_knn_accuracy": "share of crops whose batch a vote of the k nearest crops names, own field and own protein excluded",
         "low, high": "percentile bootstrap over fields of view",
     })
 }

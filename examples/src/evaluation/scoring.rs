@@ -135,6 +135,36 @@ pub fn score_map(
     Ok(scores)
 }
 
+/// Macro F1 of a vote of the `k` nearest crops of other fields; NaN where no crop could be judged.
+///
+/// # Errors
+/// - the points do not fit the subject, or hold NaN.
+pub fn knn_macro_f1(
+    points: ArrayView2<'_, f32>,
+    subject: &Subject,
+    k: usize,
+) -> Result<f64, Failure> {
+    let votes = vote(points, subject, &[&subject.field], None, k)?;
+    if votes.judged.is_empty() {
+        return Ok(f64::NAN);
+    }
+    Ok(votes.macro_f1())
+}
+
+/// Accuracy of a vote of crops of other fields and other proteins; none where no crop could be judged.
+pub(super) fn vote_apart(
+    points: ArrayView2<'_, f32>,
+    subject: &Subject,
+    scoring: &Scoring,
+) -> Result<Option<Interval>, Failure> {
+    let groups: [&[usize]; 2] = [&subject.field, &subject.protein];
+    let votes = vote(points, subject, &groups, None, scoring.neighbours)?;
+    if votes.judged.is_empty() {
+        return Ok(None);
+    }
+    interval_of_votes(&votes, subject, scoring, Confusion::accuracy).map(Some)
+}
+
 /// Which side a row is on, where neighbours come from a reference split.
 fn reference_groups(subject: &Subject) -> Option<Vec<usize>> {
     let judged_only = subject.judged.iter().all(|&j| j);

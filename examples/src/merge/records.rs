@@ -1,4 +1,5 @@
-//! `done.json`, `fields.csv` and `failures.csv` of the shards of `preprocess`, joined.
+//! What shards record of themselves: `done.json`, `fields.csv` and `failures.csv` of `preprocess`, which are joined, and the
+//! attribute `shard` of `embed`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use crate::cli::Failure;
 
 /// What the shards say about how they were made.
 pub(super) struct Records {
-    /// `done.json` with the store it came from.
+    /// `done.json`, or the record in the attributes of an embedding store, with the store it came from.
     done: Vec<(PathBuf, Value)>,
     tables: BTreeMap<&'static str, Vec<CropTable>>,
 }
@@ -34,6 +35,10 @@ impl Records {
                 let value = serde_json::from_str(&text)
                     .map_err(|e| Failure::from(e).context(path.display()))?;
                 records.done.push((store.clone(), value));
+            } else if let Some(shard) = embedded_shard(store) {
+                records
+                    .done
+                    .push((store.clone(), json!({ "shard": shard })));
             }
             for name in TABLES {
                 let path = store.join(name);
@@ -56,7 +61,7 @@ impl Records {
                 .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
             let Some((index, count)) = parsed else {
                 return Err(Failure::input(format!(
-                    "{}: done.json: shard {text}: expected i/N",
+                    "{}: the record of its shard: expected i/N, found {text}",
                     store.display()
                 )));
             };
@@ -119,6 +124,13 @@ impl Records {
         joined.insert("inputs".into(), inputs(&all).into());
         joined.into()
     }
+}
+
+/// The part of a run that `embed --shard` recorded in the attributes of its store.
+fn embedded_shard(store: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(store.join("zarr.json")).ok()?;
+    let root: Value = serde_json::from_str(&text).ok()?;
+    Some(root["attributes"]["made"]["shard"].as_str()?.to_string())
 }
 
 fn members<'a>(all: &[&'a Value], name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {

@@ -1,5 +1,6 @@
 //! The embedding stage.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -13,7 +14,7 @@ use cytoself_model::{
 };
 use ndarray::Array2;
 
-use super::split;
+use super::{held_out, split};
 use crate::cli::{Common, Failure};
 use crate::output::Output;
 use crate::progress::Progress;
@@ -77,6 +78,12 @@ impl FromStr for Shard {
     }
 }
 
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
 impl Shard {
     /// This part of `rows`: consecutive, the parts differ in length by one at most.
     fn of(self, rows: &[usize]) -> &[usize] {
@@ -91,23 +98,38 @@ impl Shard {
 /// - bad arguments, model or data;
 /// - the user interrupted: nothing is kept.
 pub fn embed(args: &EmbedArgs, common: &Common) -> Result<usize, Failure> {
+    embed_from(open_crops(&args.data)?.as_ref(), args, common)
+}
+
+/// As [`embed`], from crops that are open already.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_from(
+    source: &dyn CropSource,
+    args: &EmbedArgs,
+    common: &Common,
+) -> Result<usize, Failure> {
     let outputs = args
         .outputs
         .iter()
         .map(|o| o.parse())
         .collect::<Result<Vec<OutputName>, ModelError>>()?;
     let embedder = Embedder::open(&args.model)?;
-    let source = open_crops(&args.data)?;
     let splits = split::known(source.table(), &args.model)?;
-    let rows = choose(args, source.as_ref(), &splits)?;
+    let rows = choose(args, source, &splits)?;
     let rows = args.shard.map_or(&rows[..], |s| s.of(&rows));
     let output = Output::folder(&args.out, common.overwrite)?;
     let stored = Stored::of(&embedder, &outputs);
-    let mut writer =
-        EmbeddingStoreWriter::create(output.path(), &layout(&embedder, &stored, &args.model)?)?;
+    let mut layout = layout(&embedder, &stored, &args.model)?;
+    if let Some(shard) = args.shard {
+        // What `merge` counts the parts by.
+        layout = layout.made("shard", shard);
+    }
+    let mut writer = EmbeddingStoreWriter::create(output.path(), &layout)?;
     let progress = Progress::new("crops", rows.len() as u64, common.quiet);
     embedder.run(
-        source.as_ref(),
+        source,
         rows,
         &stored.outputs(),
         args.batch_size,
@@ -182,6 +204,10 @@ impl Stored {
 fn layout(embedder: &Embedder, stored: &Stored, model: &Path) -> Result<EmbeddingLayout, Failure> {
     let config = embedder.model().config();
     let mut layout = EmbeddingLayout::new().made("model", model.display());
+    let held_out = held_out::read(model)?;
+    if !held_out.is_empty() {
+        layout = layout.made("held_out", held_out.join(","));
+    }
     for output in &stored.0 {
         let (name, number) = (output.to_string(), output.level());
         let quantizer = &config.levels[number - 1].quantizer;
@@ -279,5 +305,6 @@ mod tests {
         assert!("4/3".parse::<Shard>().is_err());
         assert!("1".parse::<Shard>().is_err());
         assert_eq!("1/3".parse::<Shard>().unwrap().of(&rows), [3, 4, 5]);
+        assert_eq!("3/3".parse::<Shard>().unwrap().to_string(), "0/3");
     }
 }

@@ -1,9 +1,11 @@
 //! What a training tells a terminal.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cytoself_model::{EpochReport, EventWriter, HistoryRow, Metrics, TrainingObserver};
 
@@ -40,6 +42,7 @@ pub(super) struct Reporter<'a> {
     epochs: usize,
     progress: Option<(u64, Progress)>,
     events: Option<EventWriter<File>>,
+    times: Option<PathBuf>,
 }
 
 impl<'a> Reporter<'a> {
@@ -49,7 +52,14 @@ impl<'a> Reporter<'a> {
             epochs,
             progress: None,
             events: None,
+            times: None,
         }
+    }
+
+    /// Adds a line `epoch,seconds` to `path` for every epoch that is kept.
+    pub(super) fn times(mut self, path: &Path) -> Self {
+        self.times = Some(path.to_path_buf());
+        self
     }
 
     /// Writes an event file into `folder` too, which is made if it is not there.
@@ -62,6 +72,21 @@ impl<'a> Reporter<'a> {
         self.events = Some(EventWriter::new(file, now).map_err(context)?);
         Ok(self)
     }
+}
+
+fn append_time(path: &Path, epoch: usize, time: Duration) -> std::io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(path)?;
+    writeln!(file, "{epoch},{:.3}", time.as_secs_f64())
+}
+
+/// Seconds that the epochs in a file of times took; an epoch that was run twice counts once.
+pub fn total_seconds(text: &str) -> f64 {
+    let line = |line: &str| -> Option<(usize, f64)> {
+        let (epoch, seconds) = line.split_once(',')?;
+        Some((epoch.parse().ok()?, seconds.parse().ok()?))
+    };
+    let epochs: BTreeMap<usize, f64> = text.lines().filter_map(line).collect();
+    epochs.values().sum()
 }
 
 /// Seconds since 1970.
@@ -99,6 +124,13 @@ impl TrainingObserver for Reporter<'_> {
             self.common
                 .say(format!("the event file cannot be written: {e}"));
             self.events = None;
+        }
+        if let Some(path) = &self.times {
+            let seconds = report.train_time + report.validation_time;
+            if let Err(e) = append_time(path, row.epoch, seconds) {
+                self.common
+                    .say(format!("{}: cannot be written: {e}", path.display()));
+            }
         }
         let pair = |name: &str| {
             format!(
@@ -148,4 +180,20 @@ pub(super) fn peak_memory_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_run_twice_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("times.csv");
+        for (epoch, seconds) in [(1, 2.0), (2, 3.0), (2, 4.0)] {
+            append_time(&path, epoch, Duration::from_secs_f64(seconds)).unwrap();
+        }
+        assert_eq!(total_seconds(&std::fs::read_to_string(&path).unwrap()), 6.0);
+        assert_eq!(total_seconds("nonsense\n3,"), 0.0);
+    }
 }

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use cytoself_io::{CropSource, Split, open_crops};
+use cytoself_io::{CropSource, CropTable, Split, open_crops};
 use cytoself_model::{
     Config, Ending, InputNormalization, ModelError, ModelFolder, Trainer, TrainingData,
-    TrainingOutcome, Work,
+    TrainingOutcome, Variant, Work,
 };
 
 use super::report::{Reporter, draw_curves, peak_memory, value};
-use super::split;
+use super::{held_out, split};
 use crate::cli::{Common, Failure};
 use crate::output::Output;
 
@@ -67,6 +67,43 @@ pub struct TrainArgs {
     /// Without splitting the global quantiser's channels (ablation)
     #[arg(long)]
     pub no_split: bool,
+    /// Variant of the ablation: full, no_nucleus, nucleus_image, no_split, no_identification, no_decoder or no_quantization
+    #[arg(long, value_name = "V", conflicts_with = "channels")]
+    pub variant: Option<Variant>,
+    /// Proteins to leave out of the training altogether, comma-separated
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub hold_out: Vec<String>,
+    /// File to which the seconds of every epoch are written
+    #[arg(skip)]
+    pub times: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    /// Training on `data` into `out`, everything else as without flags.
+    #[must_use]
+    pub fn new(data: PathBuf, out: PathBuf) -> Self {
+        Self {
+            data,
+            out,
+            preset: None,
+            config: None,
+            epochs: None,
+            batch_size: None,
+            device: "cpu".to_string(),
+            tensorboard: None,
+            resume: false,
+            channels: Vec::new(),
+            normalize: None,
+            split: None,
+            no_identification: false,
+            no_decoder: false,
+            no_quantization: false,
+            no_split: false,
+            variant: None,
+            hold_out: Vec::new(),
+            times: None,
+        }
+    }
 }
 
 /// What is done to crops on reading.
@@ -102,7 +139,18 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
             "--device {found}: this build computes on the cpu; leave --device out"
         )));
     }
-    let source = open_crops(&args.data)?;
+    train_on(open_crops(&args.data)?.as_ref(), args, common)
+}
+
+/// As [`train`], on crops that are open already.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on(
+    source: &dyn CropSource,
+    args: &TrainArgs,
+    common: &Common,
+) -> Result<TrainingOutcome, Failure> {
     let started = args.out.join("state.json").is_file();
     let folder = if args.resume && started {
         Some(ModelFolder::open(&args.out)?)
@@ -111,7 +159,7 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
     };
     let config = match &folder {
         Some(folder) => folder.config()?,
-        None => resolve(args, source.as_ref(), common)?,
+        None => resolve(args, source, common)?,
     };
     let file = match &folder {
         Some(_) => Some(args.out.join(split::SPLIT_FILE)).filter(|p| p.is_file()),
@@ -119,13 +167,18 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
     };
     let (splits, how) = split::choose(source.table(), file.as_deref(), common)?;
     let proteins = folder.as_ref().map(ModelFolder::proteins).transpose()?;
-    let wanted: Vec<Option<Split>> = splits.iter().copied().map(Some).collect();
-    let data = TrainingData::new(source.as_ref(), &config.model.channels, &wanted, proteins)?
+    let held_out = match &folder {
+        Some(_) => held_out::read(&args.out)?,
+        None => held_out::check(&args.hold_out, source.table())?,
+    };
+    let wanted = held_out::without(&splits, source.table(), &held_out);
+    let data = TrainingData::new(source, &config.model.channels, &wanted, proteins)?
         .normalized(config.model.normalization);
     let mut trained = config.model.clone();
     trained.classes = data.proteins().len();
     if folder.is_none() {
-        start(args, config, &data, &splits, source.as_ref(), common)?;
+        let parts = (splits.as_slice(), held_out.as_slice());
+        start(args, config, &data, parts, source.table(), common)?;
     }
     let counts = Split::ALL
         .map(|s| format!("{} {s}", data.rows(s).len()))
@@ -134,6 +187,9 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
         "{} proteins, crops: {counts} ({how})",
         data.proteins().len()
     ));
+    if !held_out.is_empty() {
+        common.say(format!("held out: {}", held_out.join(", ")));
+    }
     let work = Work::of(&trained)?;
     common.say(format!(
         "network: {} parameters, {:.3} GMAC per crop forward",
@@ -152,6 +208,9 @@ pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failu
     if let Some(folder) = &args.tensorboard {
         reporter = reporter.events(folder)?;
     }
+    if let Some(path) = &args.times {
+        reporter = reporter.times(path);
+    }
     let outcome = trainer.run(&mut reporter)?;
     draw_curves(&trainer.state().history.rows, &args.out.join("history.png"))?;
     say_outcome(&outcome, &args.out, common);
@@ -163,8 +222,8 @@ fn start(
     args: &TrainArgs,
     config: Config,
     data: &TrainingData,
-    splits: &[Split],
-    source: &dyn CropSource,
+    (splits, held_out): (&[Split], &[String]),
+    table: &CropTable,
     common: &Common,
 ) -> Result<(), Failure> {
     // A folder without a state is what a kill during the very first moments leaves.
@@ -175,7 +234,8 @@ fn start(
     let mut config = config;
     config.model.classes = data.proteins().len();
     Trainer::start(output.path(), config, data)?;
-    split::write(output.path(), source.table(), splits)?;
+    split::write(output.path(), table, splits)?;
+    held_out::write(output.path(), held_out)?;
     output.commit()
 }
 
@@ -187,6 +247,9 @@ fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result
     };
     if !args.channels.is_empty() {
         config.model.channels.clone_from(&args.channels);
+    }
+    if let Some(variant) = args.variant {
+        config = variant.of(config);
     }
     if let Some(choice) = args.normalize {
         config.model.normalization = choice.into();
@@ -218,7 +281,7 @@ fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result
     Ok(config)
 }
 
-fn read_config(path: &Path) -> Result<Config, Failure> {
+pub(crate) fn read_config(path: &Path) -> Result<Config, Failure> {
     let text = fs::read_to_string(path).map_err(|e| Failure::from(e).context(path.display()))?;
     Config::from_toml(&text).map_err(|e: ModelError| Failure::from(e).context(path.display()))
 }

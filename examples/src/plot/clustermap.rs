@@ -10,6 +10,7 @@ const TREE: u32 = 170;
 const TRACK: u32 = 22;
 const SIDE: u32 = 150;
 const MARGIN: u32 = 20;
+const LEGEND: u32 = 190;
 
 /// A merge of the tree to draw: the centres of its two sides in units of leaves, their heights and its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,8 +28,16 @@ pub struct Clustermap<'a> {
     matrix: ArrayView2<'a, f64>,
     tree: &'a [Bracket],
     clusters: &'a [(String, Range<usize>)],
+    track: Option<Track<'a>>,
     title: String,
     cells: usize,
+}
+
+/// An annotation of the positions.
+struct Track<'a> {
+    name: &'a str,
+    class: &'a [Option<usize>],
+    names: &'a [String],
 }
 
 impl<'a> Clustermap<'a> {
@@ -43,6 +52,7 @@ impl<'a> Clustermap<'a> {
             matrix,
             tree,
             clusters,
+            track: None,
             title: String::new(),
             cells: MAP as usize,
         }
@@ -55,11 +65,23 @@ impl<'a> Clustermap<'a> {
         self
     }
 
+    /// Adds a line of colours above the map with a legend beside it: `class[position]` indexes `names`.
+    #[must_use]
+    pub fn track(mut self, name: &'a str, class: &'a [Option<usize>], names: &'a [String]) -> Self {
+        self.track = Some(Track { name, class, names });
+        self
+    }
+
     /// At most this many cells along a side; larger matrices are averaged in blocks. An SVG wants about 150.
     #[must_use]
     pub fn cells(mut self, cells: usize) -> Self {
         self.cells = cells.clamp(1, MAP as usize);
         self
+    }
+
+    /// Lines of colours above the map.
+    fn tracks(&self) -> u32 {
+        1 + u32::from(self.track.is_some())
     }
 
     fn x(&self, leaf: f64) -> i32 {
@@ -94,6 +116,34 @@ impl<'a> Clustermap<'a> {
                 (self.x(range.end as f64), TRACK as i32 - 4),
             ];
             area.draw(&Rectangle::new(corners, class_color(index).filled()))?;
+        }
+        Ok(())
+    }
+
+    fn draw_annotation<B: DrawingBackend>(
+        track: &Track<'_>,
+        x: impl Fn(f64) -> i32,
+        area: &Area<'_, B>,
+    ) -> Drawing<B> {
+        for run in runs(track.class) {
+            if let Some(class) = track.class[run.start] {
+                let corners = [
+                    (x(run.start as f64), 2),
+                    (x(run.end as f64), TRACK as i32 - 4),
+                ];
+                area.draw(&Rectangle::new(corners, class_color(class).filled()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_legend<B: DrawingBackend>(track: &Track<'_>, area: &Area<'_, B>) -> Drawing<B> {
+        area.draw(&Text::new(track.name, (4, 0), ("sans-serif", 16)))?;
+        for (index, name) in track.names.iter().enumerate() {
+            let top = 26 + index as i32 * 22;
+            let corners = [(4, top), (18, top + 14)];
+            area.draw(&Rectangle::new(corners, class_color(index).filled()))?;
+            area.draw(&Text::new(name.clone(), (26, top - 2), ("sans-serif", 16)))?;
         }
         Ok(())
     }
@@ -154,7 +204,11 @@ impl<'a> Clustermap<'a> {
 
 impl Figure for Clustermap<'_> {
     fn size(&self) -> (u32, u32) {
-        (MARGIN + MAP + SIDE, 40 + TREE + TRACK + MAP + MARGIN)
+        let legend = if self.track.is_some() { LEGEND } else { 0 };
+        (
+            MARGIN + MAP + SIDE + legend,
+            40 + TREE + self.tracks() * TRACK + MAP + MARGIN,
+        )
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawing<B> {
@@ -167,14 +221,36 @@ impl Figure for Clustermap<'_> {
         let (_, body) = body.split_horizontally(MARGIN);
         let (left, right) = body.split_horizontally(MAP);
         let (tree, rest) = left.split_vertically(TREE);
-        let (track, map) = rest.split_vertically(TRACK);
-        let (scale, side) = right.split_vertically(TREE + TRACK);
+        let (track, rest) = rest.split_vertically(TRACK);
+        let (right, legend) = right.split_horizontally(SIDE);
+        let (scale, side) = right.split_vertically(TREE + self.tracks() * TRACK);
+        let map = match &self.track {
+            None => rest,
+            Some(annotation) => {
+                let (line, map) = rest.split_vertically(TRACK);
+                Self::draw_annotation(annotation, |leaf| self.x(leaf), &line)?;
+                Self::draw_legend(annotation, &legend)?;
+                map
+            }
+        };
         self.draw_tree(&tree)?;
         self.draw_track(&track)?;
         self.draw_map(&map)?;
         self.draw_side(&side)?;
         Self::draw_scale(&scale)
     }
+}
+
+/// Runs of equal entries.
+fn runs(class: &[Option<usize>]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    class
+        .chunk_by(|a, b| a == b)
+        .map(|run| {
+            start += run.len();
+            start - run.len()..start
+        })
+        .collect()
 }
 
 /// Means of square blocks, so that the result has at most `cells` rows and columns.
@@ -218,6 +294,21 @@ mod tests {
                 .cells(8);
             save(&map, &dir.path().join("c.svg")).unwrap();
             save(&map, &dir.path().join("c.png")).unwrap();
+            let names = ["er".to_string()];
+            let class: Vec<Option<usize>> = (0..n).map(|i| (i % 3 > 0).then_some(0)).collect();
+            save(
+                &map.track("family", &class, &names),
+                &dir.path().join("t.svg"),
+            )
+            .unwrap();
         }
+        let svg = std::fs::read_to_string(dir.path().join("t.svg")).unwrap();
+        assert!(svg.contains("family"));
+    }
+
+    #[test]
+    fn runs_of_equal_entries() {
+        assert_eq!(runs(&[None, None, Some(1), None]), [0..2, 2..3, 3..4]);
+        assert!(runs(&[]).is_empty());
     }
 }

@@ -3,7 +3,8 @@ use plotters::prelude::*;
 
 use super::{Area, Drawing, Figure};
 
-const TILE: u32 = 120;
+/// Side of a tile in pixels, the gap to the next included.
+pub const TILE_SIDE: u32 = 120;
 const NAMES: u32 = 150;
 const HEAD: u32 = 44;
 const CAPTION: u32 = 20;
@@ -31,49 +32,50 @@ impl<'a> Montage<'a> {
             title: title.into(),
         }
     }
+}
 
-    fn draw_tile<B: DrawingBackend>(tile: &Tile<'_>, area: &Area<'_, B>) -> Drawing<B> {
-        let finite = tile.image.iter().copied().filter(|v| v.is_finite());
-        let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| {
-            (l.min(v), h.max(v))
-        });
-        let side = TILE as usize - 6;
-        let (h, w) = tile.image.dim();
-        let grey = |y: usize, x: usize| {
-            let value = tile.image[[y * h / side, x * w / side]];
-            if high > low {
-                ((value - low) / (high - low) * 255.0).round() as u8
-            } else {
-                0
-            }
-        };
-        for y in 0..side {
-            let mut x = 0;
-            while x < side && h > 0 && w > 0 {
-                let value = grey(y, x);
-                let end = (x..side).find(|&at| grey(y, at) != value).unwrap_or(side);
-                let corners = [(x as i32, y as i32), (end as i32, y as i32 + 1)];
-                area.draw(&Rectangle::new(
-                    corners,
-                    RGBColor(value, value, value).filled(),
-                ))?;
-                x = end;
-            }
+/// Draws a tile with its caption at the upper left of `area`.
+pub(super) fn draw_tile<B: DrawingBackend>(tile: &Tile<'_>, area: &Area<'_, B>) -> Drawing<B> {
+    let finite = tile.image.iter().copied().filter(|v| v.is_finite());
+    let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| {
+        (l.min(v), h.max(v))
+    });
+    let side = TILE_SIDE as usize - 6;
+    let (h, w) = tile.image.dim();
+    let grey = |y: usize, x: usize| {
+        let value = tile.image[[y * h / side, x * w / side]];
+        if high > low {
+            ((value - low) / (high - low) * 255.0).round() as u8
+        } else {
+            0
         }
-        area.draw(&Text::new(
-            tile.caption.clone(),
-            (0, TILE as i32 - 4),
-            ("sans-serif", 13),
-        ))
+    };
+    for y in 0..side {
+        let mut x = 0;
+        while x < side && h > 0 && w > 0 {
+            let value = grey(y, x);
+            let end = (x..side).find(|&at| grey(y, at) != value).unwrap_or(side);
+            let corners = [(x as i32, y as i32), (end as i32, y as i32 + 1)];
+            area.draw(&Rectangle::new(
+                corners,
+                RGBColor(value, value, value).filled(),
+            ))?;
+            x = end;
+        }
     }
+    area.draw(&Text::new(
+        tile.caption.clone(),
+        (0, TILE_SIDE as i32 - 3),
+        ("sans-serif", 13),
+    ))
 }
 
 impl Figure for Montage<'_> {
     fn size(&self) -> (u32, u32) {
         let longest = self.rows.iter().map(|r| r.1.len()).max().unwrap_or(0) as u32;
         (
-            NAMES + TILE * longest.max(1) + 10,
-            HEAD + (TILE + CAPTION) * self.rows.len().max(1) as u32,
+            NAMES + TILE_SIDE * longest.max(1) + 10,
+            HEAD + (TILE_SIDE + CAPTION) * self.rows.len().max(1) as u32,
         )
     }
 
@@ -82,16 +84,16 @@ impl Figure for Montage<'_> {
         head.draw(&Text::new(self.title.clone(), (8, 12), ("sans-serif", 22)))?;
         let mut rest = body;
         for (name, tiles) in &self.rows {
-            let (row, below) = rest.split_vertically(TILE + CAPTION);
+            let (row, below) = rest.split_vertically(TILE_SIDE + CAPTION);
             row.draw(&Text::new(
                 name.clone(),
-                (8, TILE as i32 / 2),
+                (8, TILE_SIDE as i32 / 2),
                 ("sans-serif", 17),
             ))?;
             let mut right = row.split_horizontally(NAMES).1;
             for tile in tiles {
-                let (left, more) = right.split_horizontally(TILE);
-                Self::draw_tile(tile, &left)?;
+                let (left, more) = right.split_horizontally(TILE_SIDE);
+                draw_tile(tile, &left)?;
                 right = more;
             }
             rest = below;

@@ -1,6 +1,7 @@
 use ndarray::ArrayView2;
 use plotters::prelude::*;
 
+use super::frame::Frame;
 use super::{Area, Drawing, Figure, OTHERS, class_color};
 
 const PANEL: u32 = 900;
@@ -52,37 +53,13 @@ impl<'a> Scatter<'a> {
 
     /// Pixel of each finite point, with its class, on a square panel with equal scales.
     fn pixels(&self) -> Vec<((i32, i32), Option<usize>)> {
-        let finite = || {
-            self.points
-                .outer_iter()
-                .enumerate()
-                .filter(|(_, p)| p.len() >= 2 && p.iter().all(|v| v.is_finite()))
-        };
-        let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
-        for (_, point) in finite() {
-            for axis in 0..2 {
-                low[axis] = low[axis].min(point[axis]);
-                high[axis] = high[axis].max(point[axis]);
-            }
-        }
-        let extent = (high[0] - low[0])
-            .max(high[1] - low[1])
-            .max(f32::MIN_POSITIVE);
-        let margin = 20.0;
-        let scale = (PANEL as f32 - 2.0 * margin) / extent;
-        let at = |value: f32, axis: usize| {
-            let centre = f32::midpoint(low[axis], high[axis]);
-            (value - centre) * scale + PANEL as f32 / 2.0
-        };
-        finite()
-            .map(|(row, p)| {
-                let (x, y) = (at(p[0], 0), PANEL as f32 - at(p[1], 1));
-                (
-                    (x.round() as i32, y.round() as i32),
-                    self.class.get(row).copied().flatten(),
-                )
-            })
-            .collect()
+        let frame = Frame::around(self.points, (PANEL, PANEL), 20.0);
+        let rows = self.points.outer_iter().enumerate();
+        rows.filter_map(|(row, place)| {
+            let pixel = frame.pixel(place)?;
+            Some((pixel, self.class.get(row).copied().flatten()))
+        })
+        .collect()
     }
 
     fn draw_legend<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawing<B> {

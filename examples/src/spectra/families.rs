@@ -15,6 +15,8 @@ pub struct Families {
     pub names: Vec<String>,
     /// Family of each protein.
     pub of: Vec<Option<usize>>,
+    /// Whether the network was never trained on the protein, which then counts in no consensus.
+    pub held_out: Vec<bool>,
     /// Consensus spectra, `[families, codes]`.
     pub consensus: Array2<f64>,
 }
@@ -39,6 +41,7 @@ impl Families {
         rows: &[usize],
         proteins: &[String],
         spectra: &FeatureSpectra,
+        held_out: &[&str],
         arguments: &Arguments,
     ) -> Result<Self, Failure> {
         let families: HashMap<String, String> = match &arguments.groups {
@@ -53,12 +56,33 @@ impl Families {
             if family.contains(';') { "" } else { family }
         };
         let labels = Labels::new(proteins.iter().map(single), &["others"]);
-        let consensus = spectra.consensus(labels.classes(), labels.names().len())?;
-        Ok(Self {
+        let mut families = Self {
             names: labels.names().to_vec(),
             of: labels.classes().to_vec(),
-            consensus,
-        })
+            held_out: proteins
+                .iter()
+                .map(|p| held_out.contains(&p.as_str()))
+                .collect(),
+            consensus: Array2::zeros((0, 0)),
+        };
+        families.consensus = families.consensus_without(spectra, None)?;
+        Ok(families)
+    }
+
+    /// Mean spectra of the families without held-out proteins, and without one more.
+    fn consensus_without(
+        &self,
+        spectra: &FeatureSpectra,
+        protein: Option<usize>,
+    ) -> Result<Array2<f64>, Failure> {
+        let counts = |at: usize| !self.held_out[at] && Some(at) != protein;
+        let of: Vec<Option<usize>> = self
+            .of
+            .iter()
+            .enumerate()
+            .map(|(at, family)| family.filter(|_| counts(at)))
+            .collect();
+        Ok(spectra.consensus(&of, self.names.len())?)
     }
 
     /// Correlates the named proteins, or all, with every family; a protein never counts in its own consensus.
@@ -86,13 +110,7 @@ impl Families {
 
     /// One protein against every family.
     pub(super) fn query(&self, spectra: &FeatureSpectra, protein: usize) -> Result<Query, Failure> {
-        let others: Vec<Option<usize>> = self
-            .of
-            .iter()
-            .enumerate()
-            .map(|(at, family)| family.filter(|_| at != protein))
-            .collect();
-        let consensus = spectra.consensus(&others, self.names.len())?;
+        let consensus = self.consensus_without(spectra, Some(protein))?;
         Ok(Query {
             protein,
             correlations: spectra.correlate(protein, consensus.view())?,

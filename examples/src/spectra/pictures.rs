@@ -2,11 +2,12 @@ use std::path::Path;
 
 use cytoself_io::{CropSource, CropTable};
 use cytoself_spectrum::{Biclustering, Linkage};
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
 use super::{Found, named_segments};
 use crate::cli::Failure;
 use crate::plot::{self, Bracket, Clustermap, Montage, SpectrumPanels, Tile};
+use crate::tiles::protein_images;
 
 /// Queried proteins that are drawn; all of them are in the table.
 const DRAWN: usize = 6;
@@ -25,7 +26,12 @@ pub(super) fn clustermap(folder: &Path, found: &Found) -> Result<(), Failure> {
         biclustering.order.len(),
         found.proteins.len()
     );
-    let map = || Clustermap::new(matrix.view(), &tree, &clusters).title(title.clone());
+    let families = family_of_codes(found.families.consensus.view());
+    let map = || {
+        Clustermap::new(matrix.view(), &tree, &clusters)
+            .title(title.clone())
+            .track("family", &families, &found.families.names)
+    };
     plot::save(&map(), &folder.join("clustermap.png"))?;
     plot::save(&map().cells(SVG_CELLS), &folder.join("clustermap.svg"))
 }
@@ -60,20 +66,7 @@ pub(super) fn representatives(
     biclustering: &Biclustering,
 ) -> Result<(), Failure> {
     let wanted: Vec<usize> = chosen.concat().into_iter().map(|at| rows[at]).collect();
-    let found = crate::evaluation::matching_rows(obs, &wanted, crops)?;
-    let channel = crops
-        .channels()
-        .iter()
-        .position(|c| c == "pro")
-        .unwrap_or(0);
-    let [h, w] = crops.crop_shape();
-    let mut pixels = vec![0.0; found.len() * h * w];
-    crops.read_into(&found, &[channel], &mut pixels)?;
-    let images: Vec<Array2<f32>> = pixels
-        .chunks_exact((h * w).max(1))
-        .map(|image| Array2::from_shape_vec((h, w), image.to_vec()))
-        .collect::<Result<_, _>>()
-        .map_err(Failure::other)?;
+    let images = protein_images(crops, obs, &wanted)?;
     let mut images = images.iter().zip(&wanted);
     let name = |row: usize| {
         obs.text("protein")
@@ -100,6 +93,17 @@ pub(super) fn representatives(
         ),
         &folder.join("representatives.png"),
     )
+}
+
+/// For every position the family in which its code occurs most; none for a code that no family uses.
+fn family_of_codes(consensus: ArrayView2<'_, f64>) -> Vec<Option<usize>> {
+    consensus
+        .axis_iter(Axis(1))
+        .map(|code| {
+            let best = (0..code.len()).max_by(|&a, &b| code[a].total_cmp(&code[b]));
+            best.filter(|&family| code[family] > 0.0)
+        })
+        .collect()
 }
 
 /// The tree as brackets over positions.

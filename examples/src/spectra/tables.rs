@@ -154,6 +154,7 @@ pub(super) fn made(folder: &Path, arguments: &Arguments, found: &Found) -> Resul
         "codes_used_alike_by_all": constant,
         "proteins": found.proteins.len(),
         "crops": found.crops.iter().sum::<u64>(),
+        "held_out": found.assignments.to_json(),
         "clusters": clusters,
     });
     Ok(fs::write(

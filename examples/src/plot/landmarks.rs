@@ -209,7 +209,7 @@ mod tests {
     fn names_do_not_cover_each_other() {
         let mut labels = Vec::new();
         assert_eq!(free_place((100, 200), "abc", &mut labels), (100, 178));
-        assert_eq!(free_place((110, 202), "abc", &mut labels), (110, 158));
+        assert_eq!(free_place((110, 202), "abc", &mut labels), (110, 140));
         assert_eq!(free_place((400, 200), "abc", &mut labels), (400, 178));
         let (x, y) = free_place((MAP as i32, 0), "abc", &mut labels);
         assert!(x + 30 <= MAP as i32 && y == 0);

@@ -261,7 +261,7 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), 100);
         let file = tempfile::NamedTempFile::new().unwrap();
-        let bytes: Vec<u8> = (0..600_001_u32).map(|i| ((i * i) >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..600_001_u32).map(|i| (i * i >> 7) as u8).collect();
         fs::write(file.path(), &bytes).unwrap();
         assert_eq!(
             fingerprint_of(file.path()).unwrap(),

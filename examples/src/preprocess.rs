@@ -1,9 +1,11 @@
 //! The stage from fields of view to crops: what the binary `preprocess` does, for other binaries to call.
 
 mod channels;
+mod cut;
 mod field;
 mod options;
 mod parts;
+mod planes;
 mod preview;
 mod record;
 mod shard;
@@ -12,6 +14,8 @@ mod workers;
 pub use options::{Finder, Options};
 
 use std::collections::HashMap;
+
+use ndarray::Axis;
 
 use cytoself_io::{
     CropLayout, CropStoreWriter, CropTable, FieldSpec, Manifest, Split, SplitParams, SplitReport,
@@ -57,7 +61,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
     let mut record = Record::new(options);
     std::fs::remove_dir(output.path()).map_err(Failure::from)?;
-    let layout = options.describe(CropLayout::new(&CHANNELS, [options.crop_size; 2]));
+    let layout = CropLayout::new(&CHANNELS, [options.crop_size; 2]).slices(options.slices);
+    let layout = options.describe(layout);
     let mut writer = CropStoreWriter::create(output.path(), &layout)?;
     for field in &fields {
         if progress::interrupted() {
@@ -74,7 +79,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         } = part
         {
             let split = splits.get(&field.fov).copied().unwrap_or(Split::Train);
-            writer.append(images.view(), &with_split(table, split)?)?;
+            let table = with_split(table, split)?;
+            match options.slices {
+                1 => writer.append(images.index_axis(Axis(2), 0), &table)?,
+                _ => writer.append_stacks(images.view(), &table)?,
+            }
         }
     }
     let crops = writer.len();
@@ -133,7 +142,7 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use cytoself_io::{merge_crop_stores, open_crops, write_png_u16};
+    use cytoself_io::{OmeTiff, merge_crop_stores, open_crops, write_ome_tiff, write_png_u16};
     use ndarray::Array2;
 
     use super::*;
@@ -287,6 +296,105 @@ mod tests {
         run(&cut).unwrap();
         assert!(bytes(&whole.out) == bytes(&cut.out));
         assert!(!parts.folder().exists());
+    }
+
+    /// A field of 6 slices with four nuclei that fill slices 2 to 4, cells of 30 px around them, and a membrane between these.
+    fn thick_field(folder: &Path, z_step: f64) -> PathBuf {
+        let value = |channel: usize, z: usize, y: usize, x: usize| {
+            let away = ((y % 60) as f32 - 36.0).hypot((x % 60) as f32 - 36.0);
+            let inside = away < 9.0 && (2..5).contains(&z);
+            let seam = y.is_multiple_of(60) || x.is_multiple_of(60);
+            let noise = ((y * 7919 + x * 104_729 + z * 31) % 97) as u16;
+            noise
+                + match channel {
+                    0 if inside => 9000,
+                    // The lower right cell is by far the brightest.
+                    1 if y >= 63 && x >= 63 => 20_000,
+                    1 => 4000,
+                    2 if seam => 8000,
+                    _ => 300,
+                }
+        };
+        let stack =
+            ndarray::Array4::from_shape_fn((3, 6, 120, 120), |(c, z, y, x)| value(c, z, y, x));
+        let about = OmeTiff::new(&["nuc", "pro", "mem"]).pixel_size_um(0.2);
+        let about = about.z_step_um(z_step);
+        write_ome_tiff(&folder.join("thick.ome.tif"), stack.view(), &about).unwrap();
+        let path = folder.join("manifest.csv");
+        fs::write(&path, "path,protein\nthick.ome.tif,P\n").unwrap();
+        path
+    }
+
+    #[test]
+    fn crops_with_slices_and_distances_in_three_dimensions() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = thick_field(dir.path(), 0.4);
+        let thick = Options {
+            crop_size: 41,
+            slices: 5,
+            diameter: Some(18.0),
+            ..options(dir.path(), &manifest, "thick.zarr")
+        };
+        run(&thick).unwrap();
+        let crops = open_crops(&thick.out).unwrap();
+        assert_eq!((crops.len(), crops.crop_shape()), (4, [5 * 41, 41]));
+        let mut out = vec![0.0; 3 * 5 * 41 * 41];
+        crops.read_into(&[0], &[0, 1, 2], &mut out).unwrap();
+        let distance = |z: usize| out[2 * 5 * 41 * 41 + z * 41 * 41 + 20 * 41 + 20] * 100.0;
+        // The layer is slices 1 to 5 of the stack; a slice is two pixels high, and the nucleus three slices.
+        let found = [0, 1, 2, 3, 4].map(distance);
+        assert_eq!(found.map(|d| d.round() as i32), [-2, 2, 4, 2, -2]);
+        let few = Options {
+            slices: 7,
+            ..options(dir.path(), &manifest, "few.zarr")
+        };
+        let text = format!("{:?}", run(&few));
+        assert!(
+            text.contains("--z-slices 7") && text.contains("found 6"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn other_cells_are_masked_out_by_a_marker() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = thick_field(dir.path(), 0.4);
+        let of = |name: &str, masked: bool, marker: &str| Options {
+            // Rows and columns 6 to 65 around the first nucleus: the last six show the cells beside it.
+            crop_size: 60,
+            diameter: Some(18.0),
+            mask_neighbours: masked,
+            marker: masked.then(|| marker.to_string()),
+            marker_stain: options::Stain::Membrane,
+            ..options(dir.path(), &manifest, name)
+        };
+        let crop = |options: &Options| {
+            run(options).unwrap();
+            let crops = open_crops(&options.out).unwrap();
+            let mut out = vec![0.0; 3600];
+            crops.read_into(&[0], &[0], &mut out).unwrap();
+            Array2::from_shape_vec((60, 60), out).unwrap()
+        };
+        let (plain, masked) = (
+            crop(&of("plain", false, "")),
+            crop(&of("masked", true, "mem")),
+        );
+        let corner = ndarray::s![58.., 58..];
+        assert!(plain.slice(corner).iter().all(|&v| v > 0.9) && plain[[30, 30]] < 0.3);
+        assert!(
+            masked.slice(corner).iter().all(|&v| v == 0.0),
+            "{:?}",
+            masked.slice(corner)
+        );
+        // The own cell alone now spans the range from 0 to 1.
+        let own = ndarray::s![..40, ..40];
+        let highest = |crop: &Array2<f32>| crop.slice(own).fold(0.0, |a: f32, &b| a.max(b));
+        assert!(highest(&plain) < 0.3 && highest(&masked) > 0.95);
+        let text = format!("{:?}", run(&of("none", true, "actin")));
+        assert!(
+            text.contains("--marker actin") && text.contains("nuc, pro, mem"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -50,7 +50,11 @@ impl Figure for Sheet {
         let mut top = HEAD as i32;
         for (name, pictures) in &self.rows {
             // Without pictures a row is a line of text over the whole width.
-            let letters = if pictures.is_empty() { usize::MAX } else { LETTERS };
+            let letters = if pictures.is_empty() {
+                usize::MAX
+            } else {
+                LETTERS
+            };
             for (i, line) in lines(name, letters).into_iter().enumerate() {
                 let place = (8, top + 4 + 18 * i as i32);
                 area.draw(&Text::new(line, place, ("sans-serif", 15)))?;
@@ -94,7 +98,10 @@ mod tests {
     fn long_names_go_on_in_the_next_line() {
         assert_eq!(lines("plate1_B07 (ATL2)", 20), ["plate1_B07 (ATL2)"]);
         let long = "2019-11-04_plate12_well-B07_site3 (ATL2)";
-        assert_eq!(lines(long, 20), ["2019-11-04_plate12_", "well-B07_site3 (", "ATL2)"]);
+        assert_eq!(
+            lines(long, 20),
+            ["2019-11-04_plate12_", "well-B07_site3 (", "ATL2)"]
+        );
         assert_eq!(lines("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(lines("", 3), [""]);
         assert_eq!(lines("any", usize::MAX), ["any"]);

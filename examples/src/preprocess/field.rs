@@ -2,26 +2,24 @@
 
 use std::path::Path;
 
-use cytoself_io::{
-    CropTable, FieldPlanes, FieldReader, FieldSpec, Manifest, Plane, Value, read_image, to_labels,
-};
+use cytoself_io::{CropTable, FieldReader, FieldSpec, Manifest, Value, read_image, to_labels};
 use cytoself_segment::{
-    CropWindow, FieldParams, IntensityRange, Normalization, NucleusQuality, ProjectionOrder,
-    QualityLimits, Region, SegmentParams, assess_nuclei, classify_field, crop_windows,
-    downsample_mean, import_labels, raise, regions, segment, signed_distance,
+    CropWindow, FieldParams, NucleusQuality, QualityLimits, Region, SegmentParams, assess_nuclei,
+    classify_field, crop_windows, import_labels, regions, segment,
 };
-use ndarray::{Array2, Array4, ArrayView2, Axis, s};
+use ndarray::{Array2, Array5, s};
 
-use super::channels::protein_and_nucleus;
+use super::cut;
 use super::options::{Finder, Options};
+use super::planes::{Planes, Stacks, first_path};
 use super::preview::{Fate, picture};
 use crate::cli::Failure;
 use crate::plot::Rgb;
 
 /// What a field gave.
 pub(super) struct FieldCrops {
-    /// `[n, 3, h, w]`: protein, DNA, signed distance in pixels.
-    pub images: Array4<f32>,
+    /// `[n, 3, z, h, w]`: protein, DNA, signed distance in pixels; flat crops have one slice.
+    pub images: Array5<f32>,
     /// One row per crop.
     pub table: CropTable,
     /// Class of the field.
@@ -38,16 +36,6 @@ pub(super) struct FieldCrops {
     pub picture: Option<Array2<Rgb>>,
 }
 
-/// The two channels of a field at the resolution of crops.
-pub(super) struct Planes {
-    pub protein: Array2<f32>,
-    pub nucleus: Array2<f32>,
-    /// Height and width of the field before downsampling.
-    full: [usize; 2],
-    /// Pixels of the field per pixel of a crop.
-    factor: usize,
-}
-
 /// Reads a field, finds its nuclei and cuts its crops.
 pub(super) fn crops_of(
     options: &Options,
@@ -55,7 +43,8 @@ pub(super) fn crops_of(
     field: &FieldSpec,
     pictured: bool,
 ) -> Result<FieldCrops, Failure> {
-    let planes = read_planes(options, field)?;
+    let source = FieldReader::default().open(field)?;
+    let planes = Planes::read(options, field, &source)?;
     let (labels, method) = nuclei(options, manifest, field, &planes)?;
     let found = regions(labels.view());
     let class = classify_field(&found, labels.dim(), &FieldParams::default()).to_string();
@@ -71,7 +60,15 @@ pub(super) fn crops_of(
         .filter(|n| n.is_wanted(options))
         .collect();
     let rejected = windows.len() - kept.len();
-    let images = cut(options, &planes, &labels, &kept);
+    let cells = planes.cells(options, &labels)?;
+    let windows_kept: Vec<CropWindow> = kept.iter().map(|n| n.window).collect();
+    let images = match options.slices {
+        1 => cut::flat(options, &planes, &labels, &cells, &windows_kept),
+        _ => {
+            let stacks = Stacks::read(options, field, &source, &planes, &labels)?;
+            cut::stacks(options, &stacks, &cells, &windows_kept)
+        }
+    };
     let mut table = CropTable::new();
     for nucleus in &kept {
         nucleus.push(&mut table, planes.factor, field, [&class, &method])?;
@@ -93,94 +90,6 @@ pub(super) fn crops_of(
         rejected,
         picture,
     })
-}
-
-fn read_planes(options: &Options, field: &FieldSpec) -> Result<Planes, Failure> {
-    let read = FieldReader::default().open(field)?;
-    let [protein, nucleus] =
-        protein_and_nucleus(read.channels()).map_err(|e| e.context(first_path(field)))?;
-    let factor = options
-        .factor(read.pixel_size_um())
-        .map_err(|e| e.context(first_path(field)))?;
-    let plane = |channel: usize| {
-        let name = &read.channels()[channel];
-        let image = project_planes(&read, channel, factor, options.order())?;
-        check_finite(&image, name, factor).map_err(|e| e.context(first_path(field)))?;
-        Ok::<_, Failure>(image)
-    };
-    let (protein, nucleus_plane) = (plane(protein)?, plane(nucleus)?);
-    let [h, w] = read.shape();
-    if nucleus_plane.is_empty() {
-        let found = format!("expected at least {factor} x {factor} px, found {h} x {w}");
-        return Err(Failure::input(found).context(first_path(field)));
-    }
-    Ok(Planes {
-        protein,
-        nucleus: nucleus_plane,
-        full: [h, w],
-        factor,
-    })
-}
-
-fn first_path(field: &FieldSpec) -> String {
-    field
-        .paths
-        .first()
-        .map_or_else(|| field.fov.clone(), |p| p.display().to_string())
-}
-
-/// Projection slice by slice, in the type of the file: a stack is never in memory as a whole.
-fn project_planes(
-    planes: &FieldPlanes,
-    channel: usize,
-    factor: usize,
-    order: ProjectionOrder,
-) -> Result<Array2<f32>, Failure> {
-    let slices = (0..planes.slices()).map(|z| planes.read(channel, z));
-    if order == ProjectionOrder::DownsampleFirst {
-        let mut highest: Option<Array2<f32>> = None;
-        for slice in slices {
-            let slice = downsample_mean(slice?.to_f32().view(), factor);
-            match &mut highest {
-                None => highest = Some(slice),
-                Some(highest) => raise(highest, slice.view()),
-            }
-        }
-        let [h, w] = planes.shape();
-        return Ok(highest.unwrap_or_else(|| Array2::zeros((h / factor, w / factor))));
-    }
-    let mut highest: Option<Plane> = None;
-    for slice in slices {
-        highest = Some(match (highest, slice?) {
-            (Some(Plane::U8(mut highest)), Plane::U8(slice)) => {
-                raise(&mut highest, slice.view());
-                Plane::U8(highest)
-            }
-            (Some(Plane::U16(mut highest)), Plane::U16(slice)) => {
-                raise(&mut highest, slice.view());
-                Plane::U16(highest)
-            }
-            (None, first) => first,
-            (Some(highest), slice) => {
-                let mut highest = highest.to_f32();
-                raise(&mut highest, slice.to_f32().view());
-                Plane::F32(highest)
-            }
-        });
-    }
-    let image = highest.map_or_else(|| Array2::zeros((0, 0)), |plane| plane.to_f32());
-    Ok(downsample_mean(image.view(), factor))
-}
-
-fn check_finite(image: &Array2<f32>, channel: &str, factor: usize) -> Result<(), Failure> {
-    match image.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        None => Ok(()),
-        Some(((y, x), value)) => Err(Failure::input(format!(
-            "channel {channel}: a pixel at row {}, column {} is {value}, expected finite values; repair the image or leave the field out",
-            y * factor,
-            x * factor
-        ))),
-    }
 }
 
 /// Labels at the resolution of crops, and the method that made them.
@@ -305,32 +214,4 @@ impl<'a> Nucleus<'a> {
         ])?;
         Ok(())
     }
-}
-
-/// The crops of the wanted nuclei.
-fn cut(
-    options: &Options,
-    planes: &Planes,
-    labels: &Array2<u32>,
-    kept: &[Nucleus<'_>],
-) -> Array4<f32> {
-    let distance = signed_distance(labels.view());
-    let size = options.crop_size;
-    let fov = [&planes.protein, &planes.nucleus].map(|p| IntensityRange::of(p.view()));
-    let mut images = Array4::zeros((kept.len(), super::CHANNELS.len(), size, size));
-    for (nucleus, mut crop) in kept.iter().zip(images.outer_iter_mut()) {
-        let window = |image: ArrayView2<'_, f32>| nucleus.window.cut(image).to_owned();
-        for (channel, plane) in [&planes.protein, &planes.nucleus].into_iter().enumerate() {
-            let mut pixels = window(plane.view());
-            let range = match options.normalization() {
-                Normalization::Crop => IntensityRange::of(pixels.view()),
-                Normalization::Fov => fov[channel],
-            };
-            range.apply(pixels.view_mut());
-            crop.index_axis_mut(Axis(0), channel).assign(&pixels);
-        }
-        crop.index_axis_mut(Axis(0), 2)
-            .assign(&window(distance.view()));
-    }
-    images
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use cytoself_io::{CropLayout, Manifest, PixelType, SplitParams};
-use cytoself_segment::{Method, Normalization, ProjectionOrder};
+use cytoself_segment::{Marker, Method, Normalization, ProjectionOrder};
 
 use super::shard::Shard;
 use crate::cli::{Common, Failure};
@@ -61,6 +61,15 @@ pub enum Pixels {
     U16,
 }
 
+/// What a marker of cells stains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stain {
+    /// The inside of cells: bright within, dark between
+    Cytoplasm,
+    /// Their outline: dark within, bright between
+    Membrane,
+}
+
 /// What to cut from which fields, and where to write it.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -98,6 +107,18 @@ pub struct Options {
     /// Type of the stored pixels
     #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
     pub pixels: Pixels,
+    /// Crops with this many slices around the middle of the cell layer, and distances in 3-D; 1 projects over z
+    #[arg(long = "z-slices", value_name = "N", default_value_t = 1)]
+    pub slices: usize,
+    /// Darken the other cells in a crop: those found around the nuclei with --marker, without it the other nuclei
+    #[arg(long)]
+    pub mask_neighbours: bool,
+    /// Channel that shows where cells end, for --mask-neighbours
+    #[arg(long, value_name = "CHANNEL", requires = "mask_neighbours")]
+    pub marker: Option<String>,
+    /// What the marker stains
+    #[arg(long, value_enum, value_name = "STAIN", default_value = "cytoplasm")]
+    pub marker_stain: Stain,
     /// Leave out nuclei with one of these flags: blurred,saturated,debris,mitotic,odd
     #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
     pub reject: Vec<String>,
@@ -143,6 +164,10 @@ impl Options {
             downsample_first: false,
             normalize: Unit::Crop,
             pixels: Pixels::F32,
+            slices: 1,
+            mask_neighbours: false,
+            marker: None,
+            marker_stain: Stain::Cytoplasm,
             reject: Vec::new(),
             max_outlier: None,
             split: SPLIT.to_vec(),
@@ -158,6 +183,12 @@ impl Options {
             return Err(Failure::input(format!(
                 "--crop-size {}: expected 2 to 4096 px",
                 self.crop_size
+            )));
+        }
+        if !(1..=1024).contains(&self.slices) {
+            return Err(Failure::input(format!(
+                "--z-slices {}: expected 1 to 1024",
+                self.slices
             )));
         }
         if !(1..=64).contains(&self.downsample) {
@@ -241,6 +272,29 @@ impl Options {
         )))
     }
 
+    /// Index of the channel that shows where cells end, if one is named.
+    pub(super) fn marker_channel(&self, channels: &[String]) -> Result<Option<usize>, Failure> {
+        let Some(marker) = &self.marker else {
+            return Ok(None);
+        };
+        let found = channels
+            .iter()
+            .position(|c| c.trim().eq_ignore_ascii_case(marker));
+        found.map(Some).ok_or_else(|| {
+            Failure::input(format!(
+                "--marker {marker}: expected a channel of that name, found {}; name the channels in the manifest's column channels",
+                channels.join(", ")
+            ))
+        })
+    }
+
+    pub(super) fn stain(&self) -> Marker {
+        match self.marker_stain {
+            Stain::Cytoplasm => Marker::Cytoplasm,
+            Stain::Membrane => Marker::Membrane,
+        }
+    }
+
     pub(super) fn order(&self) -> ProjectionOrder {
         if self.downsample_first {
             ProjectionOrder::DownsampleFirst
@@ -292,6 +346,15 @@ impl Options {
             (
                 "normalization",
                 format!("{:?}", self.normalize).to_lowercase(),
+            ),
+            ("z_slices", self.slices.to_string()),
+            (
+                "mask_neighbours",
+                match (&self.marker, self.mask_neighbours) {
+                    (_, false) => "no".to_string(),
+                    (None, true) => "nuclei".to_string(),
+                    (Some(marker), true) => format!("cells by {marker}, {:?}", self.marker_stain),
+                },
             ),
             (
                 "reject",

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cytoself_io::{CropTable, FieldSpec, npy};
-use ndarray::{Array4, Ix4};
+use ndarray::{Array5, Ix5};
 use serde::{Deserialize, Serialize};
 
 use super::field::FieldCrops;
@@ -50,7 +50,7 @@ pub(super) struct Input {
 /// A finished field with its crops, if it has any.
 pub(super) struct FieldPart {
     pub summary: Summary,
-    pub crops: Option<(Array4<f32>, CropTable)>,
+    pub crops: Option<(Array5<f32>, CropTable)>,
 }
 
 impl Parts {
@@ -170,7 +170,7 @@ impl Parts {
         }
         let path = self.file(field, "npy");
         let images = npy::read_f32(&path)?
-            .into_dimensionality::<Ix4>()
+            .into_dimensionality::<Ix5>()
             .map_err(|e| Failure::from(e).context(path.display()))?;
         let table = CropTable::from_csv(&self.file(field, "csv"))?;
         Ok(FieldPart {
@@ -261,7 +261,9 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), 100);
         let file = tempfile::NamedTempFile::new().unwrap();
-        let bytes: Vec<u8> = (0..600_001_u32).map(|i| (i * i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..600_001_u32)
+            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .collect();
         fs::write(file.path(), &bytes).unwrap();
         assert_eq!(
             fingerprint_of(file.path()).unwrap(),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cytoself_io::{FieldSpec, write_png_rgb};
-use ndarray::{Array2, Array4, ArrayView3, Axis};
+use ndarray::{Array2, Array5, ArrayView4, Axis};
 
-use super::field::Planes;
 use super::options::Options;
 use super::parts::Parts;
+use super::planes::Planes;
 use crate::cli::Failure;
 use crate::output::Output;
 use crate::plot::{self, Rgb, Sheet, beside, diverging, outlines, stretched};
@@ -98,7 +98,7 @@ impl Preview {
         &mut self,
         field: &FieldSpec,
         parts: &Parts,
-        crops: Option<&Array4<f32>>,
+        crops: Option<&Array5<f32>>,
     ) -> Result<(), Failure> {
         if !self.pictured.contains(&field.row) {
             return Ok(());
@@ -143,8 +143,9 @@ fn file_name(fov: &str) -> String {
     format!("field_{}.png", fov.chars().map(safe).collect::<String>())
 }
 
-/// The channels of a crop side by side.
-fn tile(crop: ArrayView3<'_, f32>) -> Array2<Rgb> {
+/// The channels of a crop side by side, of a crop with slices the one in the middle.
+fn tile(crop: ArrayView4<'_, f32>) -> Array2<Rgb> {
+    let crop = crop.index_axis(Axis(1), crop.len_of(Axis(1)) / 2);
     let (_, h, w) = crop.dim();
     let factor = LARGE.div_ceil(h.max(1)).clamp(1, 8);
     let panels: Vec<Array2<Rgb>> = crop

@@ -187,3 +187,47 @@ impl MappedArray {
         self.read_strided(rows.start * row, 1, 1.0, out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+    use crate::npy::write;
+
+    #[test]
+    fn numbers_where_they_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let rows = Array2::from_shape_fn((3, 4), |(y, x)| (y * 10 + x) as f32);
+        write(&path("f32.npy"), &rows).unwrap();
+        let mapped = MappedArray::open(&path("f32.npy")).unwrap();
+        assert_eq!(mapped.as_f32().unwrap(), rows.clone().into_dyn());
+        let mut middle = [0.0; 4];
+        mapped.read_rows(1..2, &mut middle).unwrap();
+        assert_eq!(middle, [10.0, 11.0, 12.0, 13.0]);
+        assert!(mapped.read_rows(2..4, &mut [0.0; 8]).is_err());
+
+        // Other types, and the other byte order, need a conversion.
+        write(&path("u16.npy"), &array![[1_u16, 2]]).unwrap();
+        assert!(
+            MappedArray::open(&path("u16.npy"))
+                .unwrap()
+                .as_f32()
+                .is_none()
+        );
+        let little = std::fs::read(path("f32.npy")).unwrap();
+        let at = little.windows(3).position(|w| w == b"<f4").unwrap();
+        let mut big = little.clone();
+        big[at] = b'>';
+        std::fs::write(path("big.npy"), &big).unwrap();
+        let mapped = MappedArray::open(&path("big.npy")).unwrap();
+        assert!(mapped.as_f32().is_none());
+        mapped.read_rows(0..1, &mut middle).unwrap();
+        assert_eq!(middle[1].to_bits(), 1.0_f32.to_bits().swap_bytes());
+
+        // A file that ends too early is refused when it is opened.
+        std::fs::write(path("cut.npy"), &little[..little.len() - 1]).unwrap();
+        assert!(MappedArray::open(&path("cut.npy")).is_err());
+    }
+}

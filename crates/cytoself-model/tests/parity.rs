@@ -407,9 +407,8 @@ fn micro_steps() {
     }
 }
 
-/// The paper's sizes: a minute of work, run it with `cargo test --release -p cytoself-model --test parity -- --ignored`.
+/// The paper's sizes.
 #[test]
-#[ignore = "takes a minute; needs CYTOSELF_DATA"]
 fn tfdec() {
     let Some(folder) = data("tfdec") else { return };
     let case = Case::open("torch-tfdec", &folder);

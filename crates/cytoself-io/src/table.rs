@@ -130,7 +130,8 @@ impl CropTable {
     /// (empty text, NaN, false) in this row.
     ///
     /// # Errors
-    /// - a value's type is not that of its column.
+    /// - a value's type is not that of its column;
+    /// - a column of text has no room for another text ([`TextColumn::push`]).
     pub fn push(&mut self, row: &[(&str, Value<'_>)]) -> Result<(), IoError> {
         for (name, value) in row {
             if let Some(column) = self.column(name)
@@ -154,8 +155,8 @@ impl CropTable {
         self.rows += 1;
         for (name, column) in &mut self.columns {
             match row.iter().find(|(n, _)| n == name) {
-                Some((_, value)) => column.push(*value),
-                None => column.pad(self.rows),
+                Some((_, value)) => column.push(*value)?,
+                None => column.pad(self.rows)?,
             }
         }
         Ok(())
@@ -187,7 +188,8 @@ impl CropTable {
     /// Appends the rows of `other`; columns that one of the two lacks are missing in its rows.
     ///
     /// # Errors
-    /// - a column has another type in `other`.
+    /// - a column has another type in `other`;
+    /// - a column of text has no room for another text ([`TextColumn::push`]).
     pub fn concat(&mut self, other: &Self) -> Result<(), IoError> {
         for (name, column) in &other.columns {
             if let Some(own) = self.column(name)
@@ -209,8 +211,8 @@ impl CropTable {
         self.rows += other.rows;
         for (name, column) in &mut self.columns {
             match other.column(name) {
-                Some(added) => column.extend(added),
-                None => column.pad(self.rows),
+                Some(added) => column.extend(added)?,
+                None => column.pad(self.rows)?,
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ pub fn add_groups(table: &mut CropTable, path: &Path) -> Result<(), Failure> {
     for protein in proteins.iter() {
         let group = groups.get(protein);
         found |= group.is_some();
-        column.push(group.map_or(OTHERS, String::as_str));
+        column.push(group.map_or(OTHERS, String::as_str))?;
     }
     if !found {
         return Err(Failure::input(format!(

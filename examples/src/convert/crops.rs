@@ -156,10 +156,10 @@ fn label_rows(table: &CropTable, rows: &[usize]) -> Result<CropTable, Failure> {
             "loc_grade3" if !graded => "localization",
             other => other,
         };
-        let values: TextColumn = rows
+        let texts = rows
             .iter()
-            .map(|&row| table.text(source).map_or("", |c| c.get(row)))
-            .collect();
+            .map(|&row| table.text(source).map_or("", |c| c.get(row)));
+        let values = TextColumn::from_texts(texts)?;
         labels.insert(column, values)?;
     }
     labels.insert(

@@ -239,10 +239,8 @@ fn table(
 ) -> Result<CropTable, ModelError> {
     let mut table = all.select(rows)?;
     if rows.iter().any(|&r| splits[r].is_some()) {
-        let text: TextColumn = rows
-            .iter()
-            .map(|&r| splits[r].map_or("", Split::as_str))
-            .collect();
+        let names = rows.iter().map(|&r| splits[r].map_or("", Split::as_str));
+        let text = TextColumn::from_texts(names)?;
         table.insert("split", text)?;
     }
     Ok(table)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::labels::{read_csv, with_our_columns};
 use super::planes::Planes;
 use crate::source::check_request;
-use crate::{Column, CropSource, CropTable, IoError, network_scale};
+use crate::{CropSource, CropTable, IoError, TextColumn, network_scale};
 
 /// Crops in the layout of cytoself's published files, memory-mapped.
 ///
@@ -102,7 +102,7 @@ fn labels(path: &Path, number: &str, rows: usize) -> Result<CropTable, IoError> 
     let mut table = with_our_columns(&file, &labels)?;
     table.insert(
         "crop",
-        Column::Text((0..rows).map(|i| format!("{number}:{i}")).collect()),
+        TextColumn::from_texts((0..rows).map(|i| format!("{number}:{i}")))?,
     )?;
     Ok(table)
 }

@@ -71,7 +71,7 @@ pub(super) fn read_csv(path: &Path) -> Result<CropTable, IoError> {
             }
         }
         for ((_, column), value) in columns.iter_mut().zip(&record) {
-            column.push(value);
+            column.push(value)?;
         }
     }
     let mut table = CropTable::new();
@@ -115,7 +115,7 @@ pub(super) fn with_our_columns(path: &Path, labels: &CropTable) -> Result<CropTa
         };
         table.insert(
             "localization",
-            (0..labels.len()).map(best).collect::<TextColumn>(),
+            TextColumn::from_texts((0..labels.len()).map(best))?,
         )?;
     }
     for column in labels.columns() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::labels::{column_names, read_csv, with_our_columns};
 use super::planes::Planes;
 use crate::source::check_request;
-use crate::{Column, CropSource, CropTable, IoError, TextColumn, network_scale, npy};
+use crate::{CropSource, CropTable, IoError, TextColumn, network_scale, npy};
 
 /// Channels in the order in which cytoself lists them; others follow alphabetically.
 const KNOWN: [&str; 3] = ["pro", "nuc", "nucdist"];
@@ -238,9 +238,8 @@ fn read_labels(path: &Path, counts: &[(&str, usize)], files: &Files) -> Result<C
     };
     let crops = counts
         .iter()
-        .flat_map(|&(protein, n)| (0..n).map(move |i| format!("{protein}:{i}")))
-        .collect();
-    table.insert("crop", Column::Text(crops))?;
+        .flat_map(|&(protein, n)| (0..n).map(move |i| format!("{protein}:{i}")));
+    table.insert("crop", TextColumn::from_texts(crops)?)?;
     Ok(table)
 }
 
@@ -266,7 +265,7 @@ fn from_array(path: &Path, rows: usize) -> Result<CropTable, IoError> {
         .iter()
         .zip(texts.columns())
     {
-        labels.insert(name, column.iter().collect::<TextColumn>())?;
+        labels.insert(name, TextColumn::from_texts(column)?)?;
     }
     with_our_columns(path, &labels)
 }

@@ -59,7 +59,7 @@ pub(super) fn write_frame(
         None => write_texts(
             hierarchy,
             &index_node,
-            &(0..table.len()).map(|r| r.to_string()).collect(),
+            &TextColumn::from_texts((0..table.len()).map(|r| r.to_string()))?,
         )?,
     }
     order
@@ -201,7 +201,8 @@ fn read_column(hierarchy: &Hierarchy, node: &str) -> Result<Option<Column>, IoEr
 fn read_categories(hierarchy: &Hierarchy, node: &str) -> Result<Column, IoError> {
     let mut categories = Vec::new();
     read_strings(hierarchy, &format!("{node}/categories"), |t| {
-        categories.push(t.to_string())
+        categories.push(t.to_string());
+        Ok(())
     })?;
     let codes = RowArray::open(hierarchy, &format!("{node}/codes"))?;
     let all = 0..codes.shape().first().copied().unwrap_or(0);
@@ -230,5 +231,5 @@ fn read_categories(hierarchy: &Hierarchy, node: &str) -> Result<Column, IoError>
             .and_then(|c| categories.get(c))
             .map_or("", String::as_str)
     };
-    Ok(codes.iter().map(text).collect::<TextColumn>().into())
+    Ok(TextColumn::from_texts(codes.iter().map(text))?.into())
 }

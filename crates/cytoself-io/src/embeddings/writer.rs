@@ -185,9 +185,7 @@ impl EmbeddingStoreWriter {
         let mut var = CropTable::new();
         var.insert(
             "crop",
-            (0..columns)
-                .map(|c| c.to_string())
-                .collect::<crate::TextColumn>(),
+            crate::TextColumn::from_texts((0..columns).map(|c| c.to_string()))?,
         )?;
         write_frame(&self.hierarchy, "/var", &var)?;
         Ok(self.table.len())

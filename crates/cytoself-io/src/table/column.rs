@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::TextColumn;
+use crate::IoError;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,32 +144,35 @@ impl Column {
     }
 
     /// Appends a value whose kind the caller has checked.
-    pub(super) fn push(&mut self, value: Value<'_>) {
+    pub(super) fn push(&mut self, value: Value<'_>) -> Result<(), IoError> {
         match (self, value) {
-            (Self::Text(c), Value::Text(v)) => c.push(v),
+            (Self::Text(c), Value::Text(v)) => return c.push(v),
             (Self::Number(c), Value::Number(v)) => c.push(v),
             (Self::Flag(c), Value::Flag(v)) => c.push(v),
             _ => debug_assert!(false, "the kind was checked by the caller"),
         }
+        Ok(())
     }
 
     /// Appends missing values up to `rows`.
-    pub(super) fn pad(&mut self, rows: usize) {
+    pub(super) fn pad(&mut self, rows: usize) -> Result<(), IoError> {
         match self {
-            Self::Text(c) => (c.len()..rows).for_each(|_| c.push("")),
+            Self::Text(c) => return (c.len()..rows).try_for_each(|_| c.push("")),
             Self::Number(c) => c.resize(rows, f64::NAN),
             Self::Flag(c) => c.resize(rows, false),
         }
+        Ok(())
     }
 
     /// Appends a column whose kind the caller has checked.
-    pub(super) fn extend(&mut self, other: &Self) {
+    pub(super) fn extend(&mut self, other: &Self) -> Result<(), IoError> {
         match (self, other) {
-            (Self::Text(c), Self::Text(o)) => c.extend(o),
+            (Self::Text(c), Self::Text(o)) => return c.extend(o),
             (Self::Number(c), Self::Number(o)) => c.extend_from_slice(o),
             (Self::Flag(c), Self::Flag(o)) => c.extend_from_slice(o),
             _ => debug_assert!(false, "the kind was checked by the caller"),
         }
+        Ok(())
     }
 
     /// Rows that the caller has checked.

@@ -209,7 +209,7 @@ fn fill(
     {
         for ((_, column), value) in columns.iter_mut().zip(&record) {
             match column {
-                Column::Text(text) => text.push(utf8(path, rows, value)?),
+                Column::Text(text) => text.push(utf8(path, rows, value)?)?,
                 Column::Number(numbers) => numbers.push(parse_number(value).unwrap_or(f64::NAN)),
                 Column::Flag(flags) => flags.push(value == b"true"),
             }

@@ -4,15 +4,18 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::IoError;
+
 /// A column of text: each distinct value once, and a 32-bit code per row.
 ///
 /// # Example
 /// ```
 /// use cytoself_io::TextColumn;
-/// let column: TextColumn = ["train", "test", "train"].into_iter().collect();
+/// let column = TextColumn::from_texts(["train", "test", "train"])?;
 /// assert_eq!(column.codes(), [0, 1, 0]);
 /// assert_eq!(column.categories().collect::<Vec<_>>(), ["train", "test"]);
 /// assert_eq!(column.get(2), "train");
+/// # Ok::<(), cytoself_io::IoError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct TextColumn {
@@ -30,13 +33,25 @@ impl TextColumn {
         Self::default()
     }
 
+    /// The texts in order, a row each.
+    ///
+    /// # Errors
+    /// As [`TextColumn::push`].
+    pub fn from_texts<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Result<Self, IoError> {
+        let mut column = Self::new();
+        for text in texts {
+            column.push(text.as_ref())?;
+        }
+        Ok(column)
+    }
+
     /// `rows` times the same text.
     #[must_use]
     pub fn repeat(text: &str, rows: usize) -> Self {
         let mut column = Self::new();
         if rows > 0 {
-            let code = column.intern(text);
-            column.codes = vec![code; rows];
+            column.add(text, 0);
+            column.codes = vec![0; rows];
         }
         column
     }
@@ -99,14 +114,26 @@ impl TextColumn {
 
     /// Appends a row.
     ///
-    /// # Panics
-    /// With more than 2^32 distinct texts.
-    pub fn push(&mut self, text: &str) {
-        let code = self.intern(text);
+    /// # Errors
+    /// - the column has 2^32 distinct texts and this is another one.
+    pub fn push(&mut self, text: &str) -> Result<(), IoError> {
+        let code = self.intern(text)?;
         self.codes.push(code);
+        Ok(())
     }
 
-    fn intern(&mut self, text: &str) -> u32 {
+    /// The code of `text`, which is added if it is new.
+    fn intern(&mut self, text: &str) -> Result<u32, IoError> {
+        if let Some(code) = self.code_of(text) {
+            return Ok(code);
+        }
+        let code = next_code(self.ends.len())?;
+        self.add(text, code);
+        Ok(code)
+    }
+
+    /// Adds a text that the column does not have; `code` is the number of those it has.
+    fn add(&mut self, text: &str, code: u32) {
         let Self {
             bytes,
             ends,
@@ -115,23 +142,25 @@ impl TextColumn {
             ..
         } = self;
         let hash = hasher.hash_one(text);
-        if let Some(&code) = index.find(hash, |&code| slice(bytes, ends, code) == text) {
-            return code;
-        }
-        let code = u32::try_from(ends.len()).expect("fewer than 2^32 distinct texts");
         bytes.push_str(text);
         ends.push(bytes.len());
         index.insert_unique(hash, code, |&code| {
             hasher.hash_one(slice(bytes, ends, code))
         });
-        code
     }
 
     /// Appends the rows of `other`.
-    pub fn extend(&mut self, other: &Self) {
-        let map: Vec<u32> = other.categories().map(|text| self.intern(text)).collect();
+    ///
+    /// # Errors
+    /// As [`TextColumn::push`]; the column is then as it was, but for texts that no row has.
+    pub fn extend(&mut self, other: &Self) -> Result<(), IoError> {
+        let map: Vec<u32> = other
+            .categories()
+            .map(|text| self.intern(text))
+            .collect::<Result<_, _>>()?;
         self.codes
             .extend(other.codes.iter().map(|&code| map[code as usize]));
+        Ok(())
     }
 
     /// Rows that the caller has checked; texts that no longer occur are left out.
@@ -143,9 +172,12 @@ impl TextColumn {
         };
         for &row in rows {
             let old = self.codes[row];
-            let slot = &mut map[old as usize];
-            let code = slot.unwrap_or_else(|| picked.intern(self.category(old)));
-            *slot = Some(code);
+            let code = *map[old as usize].get_or_insert_with(|| {
+                // There are no more texts than here, where each has a code.
+                let code = picked.ends.len() as u32;
+                picked.add(self.category(old), code);
+                code
+            });
             picked.codes.push(code);
         }
         picked
@@ -158,12 +190,24 @@ impl TextColumn {
         order.sort_unstable_by_key(|&code| self.category(code));
         let mut sorted = Self::new();
         let mut map = vec![0; order.len()];
-        for &old in &order {
-            map[old as usize] = sorted.intern(self.category(old));
+        for (new, &old) in (0..).zip(&order) {
+            sorted.add(self.category(old), new);
+            map[old as usize] = new;
         }
         sorted.codes = self.codes.iter().map(|&code| map[code as usize]).collect();
         sorted
     }
+}
+
+/// The code of a new text where there are `count` already.
+fn next_code(count: usize) -> Result<u32, IoError> {
+    u32::try_from(count).map_err(|_| {
+        IoError::argument(
+            "a column of text",
+            "at most 2^32 distinct texts",
+            "another one",
+        )
+    })
 }
 
 fn slice<'a>(bytes: &'a str, ends: &[usize], code: u32) -> &'a str {
@@ -190,23 +234,13 @@ impl PartialEq for TextColumn {
     }
 }
 
-impl<S: AsRef<str>> FromIterator<S> for TextColumn {
-    fn from_iter<I: IntoIterator<Item = S>>(texts: I) -> Self {
-        let mut column = Self::new();
-        texts
-            .into_iter()
-            .for_each(|text| column.push(text.as_ref()));
-        column
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn sorted_keeps_the_rows() {
-        let column: TextColumn = ["b", "a", "", "b"].into_iter().collect();
+        let column = TextColumn::from_texts(["b", "a", "", "b"]).unwrap();
         let sorted = column.sorted();
         assert_eq!(sorted, column);
         assert_eq!(sorted.categories().collect::<Vec<_>>(), ["", "a", "b"]);
@@ -216,8 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn the_last_code_is_the_last() {
+        assert_eq!(next_code(u32::MAX as usize).unwrap(), u32::MAX);
+        let error = next_code(1 << 32).unwrap_err().to_string();
+        assert!(error.contains("2^32"), "{error}");
+    }
+
+    #[test]
     fn a_selection_forgets_unused_texts() {
-        let column: TextColumn = (0..100).map(|i| i.to_string()).collect();
+        let column = TextColumn::from_texts((0..100).map(|i| i.to_string())).unwrap();
         let picked = column.select(&[7, 7, 3]);
         assert_eq!(picked.category_count(), 2);
         assert_eq!(picked.iter().collect::<Vec<_>>(), ["7", "7", "3"]);

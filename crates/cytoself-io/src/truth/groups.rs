@@ -84,11 +84,7 @@ impl Groups {
             .categories()
             .map(|p| self.group(p).unwrap_or(OTHERS))
             .collect();
-        Ok(proteins
-            .codes()
-            .iter()
-            .map(|&code| by_code[code as usize])
-            .collect())
+        TextColumn::from_texts(proteins.codes().iter().map(|&code| by_code[code as usize]))
     }
 
     /// Writes `protein,group`.
@@ -99,9 +95,12 @@ impl Groups {
         let mut table = CropTable::new();
         table.insert(
             "protein",
-            self.iter().map(|(p, _)| p).collect::<TextColumn>(),
+            TextColumn::from_texts(self.iter().map(|(p, _)| p))?,
         )?;
-        table.insert("group", self.iter().map(|(_, g)| g).collect::<TextColumn>())?;
+        table.insert(
+            "group",
+            TextColumn::from_texts(self.iter().map(|(_, g)| g))?,
+        )?;
         table.to_csv(path)
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn write_strings<'a>(
 pub(crate) fn read_strings(
     hierarchy: &Hierarchy,
     node: &str,
-    mut each: impl FnMut(&str),
+    mut each: impl FnMut(&str) -> Result<(), IoError>,
 ) -> Result<(), IoError> {
     let array =
         Array::open(hierarchy.store.clone(), node).map_err(|e| fault(hierarchy.path(), node, e))?;
@@ -83,7 +83,7 @@ pub(crate) fn read_strings(
         let texts: Vec<String> = array
             .retrieve_array_subset(&block)
             .map_err(|e| fault(hierarchy.path(), node, e))?;
-        texts.iter().for_each(|text| each(text));
+        texts.iter().try_for_each(|text| each(text))?;
     }
     Ok(())
 }

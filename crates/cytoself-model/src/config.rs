@@ -1,6 +1,8 @@
 //! Everything that decides what is computed: the network, its training, and the presets that name both.
 
 mod ablation;
+mod check;
+mod level;
 mod model;
 mod normalization;
 mod preset;
@@ -8,11 +10,11 @@ mod training;
 mod work;
 
 pub use ablation::Variant;
-pub use model::{
-    Activity, DecoderConfig, DecoderStyle, EncoderConfig, FirstConv, FlattenOrder, HeadConfig,
-    HeadInit, InnerTarget, LevelConfig, ModelConfig, NormConfig, PaddingRule, QuantizerConfig,
-    StageConfig, StemConfig, Upsampling,
+pub use level::{
+    Activity, DecoderConfig, DecoderStyle, EncoderConfig, FirstConv, HeadConfig, HeadInit,
+    LevelConfig, QuantizerConfig, StageConfig, StemConfig,
 };
+pub use model::{FlattenOrder, InnerTarget, ModelConfig, NormConfig, PaddingRule, Upsampling};
 pub use normalization::InputNormalization;
 pub use training::{
     AugmentationGroup, OptimizerKind, PlateauRule, ScheduleConfig, TrainingConfig, VarianceRule,

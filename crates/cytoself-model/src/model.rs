@@ -1,11 +1,16 @@
 //! The network: two levels of encoder and quantiser, two heads, two decoders.
 
-use candle_core::{Device, Tensor, Var};
-use cytoself_vq::candle::{QuantizeOptions, Quantized, split_quantize};
+mod parts;
+mod quantize;
 
+use candle_core::{Device, Tensor};
+use cytoself_vq::candle::Quantized;
+
+use self::parts::{decoder, encoder, head};
+use self::quantize::quantize;
 use crate::ModelError;
-use crate::config::{Activity, InnerTarget, ModelConfig, QuantizerConfig};
-use crate::layers::{Builder, Decoder, DecoderPlan, Encoder, Head, Pass, upsample};
+use crate::config::{Activity, InnerTarget, ModelConfig};
+use crate::layers::{Builder, Decoder, Encoder, Head, Pass, upsample};
 use crate::ops;
 use crate::parameters::Parameters;
 use crate::weights::Weights;
@@ -137,7 +142,7 @@ impl Model {
     ///
     /// # Errors
     /// - the configuration is impossible;
-    /// - the weights do not fit it.
+    /// - the weights do not fit it, 
     pub fn with_weights(
         config: &ModelConfig,
         weights: &Weights,
@@ -327,7 +332,7 @@ impl Model {
                 quantized: None,
             });
         }
-        let quantized = quantize(&encoded, &self.codebooks[index], &options(config))?;
+        let quantized = quantize(&encoded, &self.codebooks[index], config)?;
         Ok(Level {
             encoded,
             quantized: Some(quantized),
@@ -357,104 +362,10 @@ impl Model {
     }
 }
 
-/// [`split_quantize`], on the tape where one is recorded: the quantiser's small graph is candle's, the tape passes its two
-/// gradients on.
-fn quantize(
-    encoded: &Tensor,
-    codebook: &Tensor,
-    options: &QuantizeOptions,
-) -> Result<Quantized, ModelError> {
-    if !ops::on_tape() {
-        return Ok(split_quantize(encoded, codebook, options)?);
-    }
-    let leaf = Var::from_tensor(&encoded.detach())?;
-    let mut found = split_quantize(&leaf, codebook, options)?;
-    let graph = found.loss.clone();
-    found.loss = found.loss.detach();
-    found.quantized = found.quantized.detach();
-    let codes = codebook.clone();
-    ops::push(
-        &[encoded, codebook],
-        &[&found.quantized, &found.loss],
-        move |gradients| {
-            let [straight, into_loss] = [gradients[0].clone(), gradients[1].clone()];
-            let Some(into_loss) = into_loss else {
-                return Ok(vec![straight, None]);
-            };
-            let weight = f64::from(into_loss.to_scalar::<f32>()?);
-            let store = graph.backward()?;
-            let scaled = |t: &Tensor| store.get(t).map(|g| g * weight).transpose();
-            let into_z = match (straight, scaled(&leaf)?) {
-                (Some(a), Some(b)) => Some(ops::add(&a, &b)?),
-                (a, b) => a.or(b),
-            };
-            Ok(vec![into_z, scaled(&codes)?])
-        },
-    );
-    Ok(found)
-}
-
 /// Index of a level from its number.
 pub(crate) fn check_level(level: usize) -> Result<usize, ModelError> {
     match level {
         1 | 2 => Ok(level - 1),
         other => Err(ModelError::config("level", "1 or 2", other)),
     }
-}
-
-fn options(config: &QuantizerConfig) -> QuantizeOptions {
-    QuantizeOptions::default()
-        .split(config.split)
-        .commitment_cost(config.commitment_cost)
-}
-
-fn encoder(b: &mut Builder, config: &ModelConfig, index: usize) -> Result<Encoder, ModelError> {
-    let (channels, size) = match index {
-        0 => (config.channels.len(), config.input),
-        _ => (config.levels[0].quantizer.width(), config.embedding(0)),
-    };
-    let level = &config.levels[index];
-    Encoder::new(
-        b,
-        &format!("encoders.{index}"),
-        &level.encoder,
-        channels,
-        size,
-        level.quantizer.width(),
-    )
-}
-
-fn decoder(
-    b: &mut Builder,
-    config: &ModelConfig,
-    index: usize,
-) -> Result<Option<Decoder>, ModelError> {
-    let decoder = &config.levels[index].decoder;
-    if decoder.activity == Activity::Absent {
-        return Ok(None);
-    }
-    Decoder::new(
-        b,
-        &format!("decoders.{index}"),
-        decoder,
-        &DecoderPlan::new(config, index)?,
-    )
-    .map(Some)
-}
-
-fn head(b: &mut Builder, config: &ModelConfig, index: usize) -> Result<Option<Head>, ModelError> {
-    let head = &config.levels[index].head;
-    if head.activity == Activity::Absent {
-        return Ok(None);
-    }
-    let inputs = config.representation(index);
-    Head::new(
-        b,
-        &format!("fc_layers.{index}"),
-        head,
-        config.flatten,
-        inputs,
-        config.classes,
-    )
-    .map(Some)
 }

@@ -60,3 +60,4 @@ pub use simd::InstructionSet;
 pub use squeeze_excite::squeeze_excite;
 pub use tape::{Tape, record};
 pub(crate) use tape::{on_tape, push};
+pub(crate) use tensor::with as with_values;

@@ -1,6 +1,7 @@
 //! Training: data, schedule, checkpoints and the loop.
 
 pub(crate) mod augment;
+mod averages;
 mod checkpoint;
 mod codes;
 pub(crate) mod data;

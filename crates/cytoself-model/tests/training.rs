@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cytoself_model::{
     Config, Embedder, EmbeddingValues, Ending, EpochReport, ModelError, ModelFolder, Trainer,
-    TrainingData, TrainingObserver,
+    TrainingData, TrainingObserver, Weights,
 };
 use toy::Toy;
 
@@ -76,6 +76,15 @@ fn results(folder: &Path) -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+/// The same training with codebooks that are moving averages, dead codes replaced.
+fn averaging(mut config: Config) -> Config {
+    for level in &mut config.model.levels {
+        level.quantizer.ema_decay = 0.9;
+        level.quantizer.revive_after = 3;
+    }
+    config
+}
+
 /// A finite pixel whose squared error is not.
 const OVERFLOWING: f32 = 1e30;
 
@@ -105,30 +114,33 @@ fn it_learns() {
 fn threads_do_not_change_a_bit() {
     let dir = tempfile::tempdir().unwrap();
     let toy = Toy::new(20, 40, 2);
-    let mut previous = None;
-    for threads in [1, 3] {
-        let folder = dir.path().join(format!("t{threads}"));
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| train(&folder, config(2, 2), &toy));
-        let results = results(&folder);
-        assert!(
-            previous
-                .replace(results.clone())
-                .is_none_or(|p| p == results)
-        );
+    for (name, config) in [
+        ("gradient", config(2, 2)),
+        ("averages", averaging(config(2, 1))),
+    ] {
+        let mut previous = None;
+        for threads in [1, 3] {
+            let folder = dir.path().join(format!("{name}{threads}"));
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| train(&folder, config.clone(), &toy));
+            let results = results(&folder);
+            assert!(
+                previous
+                    .replace(results.clone())
+                    .is_none_or(|p| p == results),
+                "{name}"
+            );
+        }
     }
 }
 
-#[test]
-fn a_stopped_training_goes_on_to_the_same_bits() {
+/// Trains in one go, and stopped after some batches and resumed.
+fn stop_and_go_on(config: &Config) {
     let dir = tempfile::tempdir().unwrap();
     let toy = Toy::new(20, 40, 2);
-    let mut config = config(2, 3);
-    config.training.accumulate = 2;
-    config.model.levels[1].quantizer.revive_after = 3;
     let whole = dir.path().join("whole");
     train(&whole, config.clone(), &toy);
     for (batches, checkpoint_batches) in [(2, 0), (5, 2), (8, 1)] {
@@ -148,6 +160,48 @@ fn a_stopped_training_goes_on_to_the_same_bits() {
             ours[..5] == expected[..5],
             "stopped after {batches} batches"
         );
+    }
+}
+
+#[test]
+fn a_stopped_training_goes_on_to_the_same_bits() {
+    let mut config = config(2, 3);
+    config.training.accumulate = 2;
+    config.model.levels[1].quantizer.revive_after = 3;
+    stop_and_go_on(&config);
+}
+
+#[test]
+fn a_stopped_training_of_averages_goes_on_to_the_same_bits() {
+    let mut config = averaging(config(2, 3));
+    config.training.accumulate = 2;
+    stop_and_go_on(&config);
+}
+
+#[test]
+fn codebooks_of_averages_move_without_the_optimizer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (toy, folder) = (Toy::new(40, 40, 2), dir.path().join("m"));
+    fs::create_dir_all(&folder).unwrap();
+    let data = data(&toy);
+    let mut trainer = Trainer::start(&folder, averaging(config(2, 8)), &data).unwrap();
+    let before = ModelFolder::open(&folder).unwrap().last().unwrap();
+    trainer.run(&mut Stop(None)).unwrap();
+    let rows = &trainer.state().history.rows;
+    let of = |epoch: usize, name: &str| rows[epoch].train.get(name).unwrap();
+    assert!(of(7, "loss") < 0.7 * of(0, "loss"), "{}", of(7, "loss"));
+    let after = ModelFolder::open(&folder).unwrap().last().unwrap();
+    let state = Weights::read(&folder.join("optimizer.safetensors")).unwrap();
+    for level in 0..2 {
+        let name = format!("vq_layers.{level}.codebook.weight");
+        let codes = |w: &Weights| w.tensors()[&name].to_vec2::<f32>().unwrap();
+        assert_ne!(codes(&after), codes(&before));
+        assert!(!state.tensors().contains_key(&format!("exp_avg.{name}")));
+        assert!(state.tensors().contains_key(&format!("ema_sum.{name}")));
+        // Only the commitment is left in the loss; the quantisation error is measured all the same.
+        let vq = |what: &str| of(7, &format!("vq{}_{what}", level + 1));
+        assert!((vq("loss") / (0.25 * vq("commitment_loss")) - 1.0).abs() < 1e-5);
+        assert!(vq("quantization_loss") > 0.0);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::vectors::Vectors;
 /// Settings of [`split_quantize`].
 ///
 /// # Defaults
-/// `split` 1, `commitment_cost` 0.25, `softmax_cost` 0 and no soft histogram.
+/// `split` 1, `commitment_cost` 0.25, `quantization_cost` 1, `softmax_cost` 0 and no soft histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct QuantizeOptions {
@@ -24,6 +24,9 @@ pub struct QuantizeOptions {
     pub split: usize,
     /// Weight of the commitment loss in the loss.
     pub commitment_cost: f64,
+    /// Weight of the quantization loss in the loss; at 0 the loss does not train the codebook, which is then for a
+    /// [`MovingAverage`](crate::MovingAverage) to do.
+    pub quantization_cost: f64,
     /// Weight of the softmax loss in the loss; at 0 it is computed only for `softmax_histogram`.
     pub softmax_cost: f64,
     /// Whether to sum the soft assignments per image, which takes several times as long as the search.
@@ -36,6 +39,7 @@ impl Default for QuantizeOptions {
         Self {
             split: 1,
             commitment_cost: 0.25,
+            quantization_cost: 1.0,
             softmax_cost: 0.0,
             softmax_histogram: false,
         }
@@ -54,6 +58,13 @@ impl QuantizeOptions {
     #[must_use]
     pub fn commitment_cost(mut self, cost: f64) -> Self {
         self.commitment_cost = cost;
+        self
+    }
+
+    /// Sets the weight of the quantization loss.
+    #[must_use]
+    pub fn quantization_cost(mut self, cost: f64) -> Self {
+        self.quantization_cost = cost;
         self
     }
 
@@ -88,7 +99,7 @@ pub struct Quantized {
     pub histogram: Tensor,
     /// Sum over the vectors of each image of `softmax(-|z - c|^2)`, f32 `[b, k]` without gradient; `None` unless asked for.
     pub softmax_histogram: Option<Tensor>,
-    /// `quantization_loss + commitment_cost * commitment_loss + softmax_cost * softmax_loss`, a scalar.
+    /// `quantization_cost * quantization_loss + commitment_cost * commitment_loss + softmax_cost * softmax_loss`, a scalar.
     pub loss: Tensor,
     /// `mean((q - z)^2)` with gradient into `z`, a scalar.
     pub commitment_loss: Tensor,
@@ -179,7 +190,10 @@ pub fn split_quantize(
         QuantizationLoss::new(values, found.indices, quantizer),
     )?;
     let (commitment_loss, quantization_loss) = (losses.get(0)?, losses.get(1)?);
-    let mut loss = (&quantization_loss + (&commitment_loss * options.commitment_cost)?)?;
+    let mut loss = (&commitment_loss * options.commitment_cost)?;
+    if options.quantization_cost != 0.0 {
+        loss = ((&quantization_loss * options.quantization_cost)? + loss)?;
+    }
     let softmax_loss = if cross_entropy.is_some() {
         Some(losses.get(2)?)
     } else {

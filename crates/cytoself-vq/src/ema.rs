@@ -152,10 +152,89 @@ impl MovingAverage {
         })
     }
 
+    /// Goes on from a state that was kept: [`MovingAverage::counts`], [`MovingAverage::sums`] and [`MovingAverage::steps`].
+    ///
+    /// **Shapes** `counts: [codes]`, `sums: [codes, dim]`.
+    ///
+    /// # Errors
+    /// - as [`EmaParams::check`];
+    /// - [`VqError::EmptyCodebook`]: `dim` is 0, or there is no code;
+    /// - [`VqError::Length`]: not `dim` sums per count.
+    pub fn resume(
+        params: EmaParams,
+        dim: usize,
+        counts: Vec<f64>,
+        sums: Vec<f64>,
+        steps: u64,
+    ) -> Result<Self, VqError> {
+        let codes = counts.len();
+        if codes == 0 || dim == 0 {
+            return Err(VqError::EmptyCodebook { codes, dim });
+        }
+        let expected = codes.saturating_mul(dim);
+        if sums.len() != expected {
+            return Err(VqError::Length {
+                what: "sums",
+                shape: format!("[{codes}, {dim}]"),
+                expected,
+                found: sums.len(),
+            });
+        }
+        Ok(Self {
+            params: params.check()?,
+            codes,
+            dim,
+            counts,
+            sums,
+            steps,
+        })
+    }
+
     /// The average count of each code, `[codes]`.
     #[must_use]
     pub fn counts(&self) -> &[f64] {
         &self.counts
+    }
+
+    /// The average sum of the vectors of each code, `[codes, dim]` row-major.
+    #[must_use]
+    pub fn sums(&self) -> &[f64] {
+        &self.sums
+    }
+
+    /// Batches taken in.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Puts `vector` in the place of `code`, as if it had been chosen once per step.
+    ///
+    /// # Errors
+    /// - [`VqError::IndexOutOfRange`]: there is no such code;
+    /// - [`VqError::Dimension`]: the vector has another number of components.
+    pub fn replace(&mut self, code: usize, vector: &[f32]) -> Result<(), VqError> {
+        if vector.len() != self.dim {
+            return Err(VqError::Dimension {
+                expected: self.dim,
+                found: vector.len(),
+            });
+        }
+        let (Some(count), Some(sums)) = (
+            self.counts.get_mut(code),
+            self.sums.chunks_exact_mut(self.dim).nth(code),
+        ) else {
+            return Err(VqError::IndexOutOfRange {
+                place: 0,
+                found: u32::try_from(code).unwrap_or(u32::MAX),
+                codes: self.codes,
+            });
+        };
+        *count = 1.0;
+        sums.iter_mut()
+            .zip(vector)
+            .for_each(|(sum, &value)| *sum = f64::from(value));
+        Ok(())
     }
 
     /// Takes in a batch and its codes; returns the new codebook.
@@ -215,7 +294,7 @@ impl MovingAverage {
             *average = keep * *average + take * sum;
         }
         self.steps += 1;
-        let replaced = self.replace_dead(vectors);
+        let replaced = self.replace_dead(vectors)?;
         let codebook = Codebook::new(self.means(), self.codes, self.dim)?;
         Ok(EmaStep { codebook, replaced })
     }
@@ -236,9 +315,9 @@ impl MovingAverage {
     }
 
     /// Puts vectors of the batch, drawn at random, in the place of codes that are hardly chosen.
-    fn replace_dead(&mut self, vectors: &Vectors<'_>) -> Vec<usize> {
+    fn replace_dead(&mut self, vectors: &Vectors<'_>) -> Result<Vec<usize>, VqError> {
         if self.params.dead_below <= 0.0 || vectors.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let dead: Vec<usize> = (0..self.codes)
             .filter(|&c| self.counts[c] < self.params.dead_below)
@@ -247,12 +326,9 @@ impl MovingAverage {
         let mut vector = vec![0.0; self.dim];
         for &code in &dead {
             vectors.copy_to(random.below(vectors.len()), &mut vector);
-            self.counts[code] = 1.0;
-            for (sum, &value) in self.sums[code * self.dim..].iter_mut().zip(&vector) {
-                *sum = f64::from(value);
-            }
+            self.replace(code, &vector)?;
         }
-        dead
+        Ok(dead)
     }
 }
 
@@ -275,6 +351,34 @@ mod tests {
             (codebook.as_slice()[0] - 5.0).abs() < 1e-4
                 && (codebook.as_slice()[1] - 1.0).abs() < 1e-4
         );
+    }
+
+    #[test]
+    fn a_kept_state_goes_on_to_the_same_bits() {
+        let codebook = Codebook::new(vec![0.1, 0.7, -0.3, 0.2], 2, 2).unwrap();
+        let params = EmaParams::default().decay(0.9);
+        let mut whole = MovingAverage::new(&codebook, params).unwrap();
+        let data = [4.0, 0.3, 6.0, 2.0];
+        let vectors = Vectors::rows(&data, 2, 1, 2).unwrap();
+        whole.update(&vectors, &[0, 1]).unwrap();
+        let (counts, sums) = (whole.counts().to_vec(), whole.sums().to_vec());
+        let mut resumed = MovingAverage::resume(params, 2, counts, sums, whole.steps()).unwrap();
+        assert_eq!(resumed, whole);
+        assert_eq!(
+            resumed.update(&vectors, &[1, 1]).unwrap(),
+            whole.update(&vectors, &[1, 1]).unwrap()
+        );
+        assert!(MovingAverage::resume(params, 2, vec![1.0; 2], vec![0.0; 3], 0).is_err());
+    }
+
+    #[test]
+    fn a_replaced_code_starts_anew() {
+        let codebook = Codebook::new(vec![0.0, 9.0], 2, 1).unwrap();
+        let mut average = MovingAverage::new(&codebook, EmaParams::default()).unwrap();
+        average.replace(1, &[5.0]).unwrap();
+        assert_eq!((average.counts()[1], average.sums()[1]), (1.0, 5.0));
+        assert!(average.replace(2, &[5.0]).is_err());
+        assert!(average.replace(0, &[5.0, 1.0]).is_err());
     }
 
     #[test]

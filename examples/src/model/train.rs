@@ -55,6 +55,10 @@ pub struct TrainArgs {
     /// Which fields to train on: a CSV with the columns fov and split (train, val, test) [default: 8:1:1 by field]
     #[arg(long, value_name = "FILE")]
     pub split: Option<PathBuf>,
+    /// Codes that follow the vectors that chose them as moving averages, which keep this share of themselves at each step
+    /// (0.99 is usual), instead of training by gradient (0) [default: the configuration's]
+    #[arg(long, value_name = "D")]
+    pub ema_decay: Option<f64>,
     /// Without the identification task (ablation)
     #[arg(long)]
     pub no_identification: bool,
@@ -95,6 +99,7 @@ impl TrainArgs {
             channels: Vec::new(),
             normalize: None,
             split: None,
+            ema_decay: None,
             no_identification: false,
             no_decoder: false,
             no_quantization: false,
@@ -263,6 +268,11 @@ fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result
     }
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
     config.training.batch = args.batch_size.unwrap_or(config.training.batch);
+    if let Some(decay) = args.ema_decay {
+        for level in &mut config.model.levels {
+            level.quantizer.ema_decay = decay;
+        }
+    }
     for (asked, change) in [
         (
             args.no_identification,

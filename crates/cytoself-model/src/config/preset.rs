@@ -86,6 +86,7 @@ fn torch_quantizer(codes: usize, dimension: usize, split: usize) -> QuantizerCon
         split,
         commitment_cost: 0.25,
         init: (3.0 / codes as f64).sqrt(),
+        ema_decay: 0.0,
         revive_after: 0,
     }
 }

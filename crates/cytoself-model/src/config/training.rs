@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::within;
+use super::check::within;
 use crate::ModelError;
 
 /// How the network is trained.

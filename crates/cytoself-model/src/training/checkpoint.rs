@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{History, HistoryRow};
 use super::schedule::{Schedule, Verdict};
+use crate::ModelError;
 use crate::config::Config;
 use crate::metrics::MeanMetrics;
 use crate::model::Model;
 use crate::weights::{Weights, metadata, save};
-use crate::{ModelError, ops};
 
 /// The format of `state.json`.
 const STATE_FORMAT: u32 = 1;
@@ -232,11 +232,12 @@ impl ModelFolder {
         Weights::read(&self.path.join(OPTIMIZER))
     }
 
-    /// Replaces the checkpoint; `best` says that these weights are the best so far.
+    /// Replaces the checkpoint with the model's tensors and those of its optimizer; `best` says that these weights are the best
+    /// so far.
     pub(super) fn checkpoint(
         &self,
         model: &Model,
-        optimizer: &ops::Adam,
+        optimizer: &[(String, Tensor)],
         state: &TrainingState,
         best: bool,
     ) -> Result<(), ModelError> {
@@ -257,12 +258,8 @@ impl ModelFolder {
         };
         let mut renamed = vec![LAST, OPTIMIZER];
         self.stage(LAST, parameters(), &note)?;
-        let moments = optimizer.state()?;
-        self.stage(
-            OPTIMIZER,
-            moments.iter().map(|(n, t)| (n.as_str(), t.clone())),
-            &note,
-        )?;
+        let kept = optimizer.iter().map(|(n, t)| (n.as_str(), t.clone()));
+        self.stage(OPTIMIZER, kept, &note)?;
         if best {
             self.stage(BEST, parameters(), &note)?;
             renamed.push(BEST);

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::averages::{Averages, codebook_name};
 use super::checkpoint::TrainingState;
 use crate::ModelError;
 use crate::model::{Forward, Level, Model};
@@ -14,6 +15,7 @@ use crate::random::{Stream, Use};
 /// Dhariwal et al., Jukebox (2020), arXiv:2005.00341, section 3.1 (random restarts).
 pub(super) fn follow_codes(
     model: &Model,
+    averages: &mut Averages,
     forward: &Forward,
     state: &mut TrainingState,
 ) -> Result<(), ModelError> {
@@ -38,7 +40,7 @@ pub(super) fn follow_codes(
             .filter(|&k| ages[k] as usize >= limit)
             .collect();
         if !dead.is_empty() {
-            revive(model, index, level, &dead, state)?;
+            revive(model, averages, index, level, &dead, state)?;
             dead.iter().for_each(|&k| state.code_ages[index][k] = 0);
         }
     }
@@ -59,6 +61,7 @@ fn uses(histogram: &Tensor) -> Result<Vec<u64>, ModelError> {
 
 fn revive(
     model: &Model,
+    averages: &mut Averages,
     index: usize,
     level: &Level,
     dead: &[usize],
@@ -68,8 +71,7 @@ fn revive(
     let config = &model.config().levels[index].quantizer;
     let (d, positions) = (config.dimension, h * w);
     let encoded = level.encoded.flatten_all()?.to_vec1::<f32>()?;
-    let name = format!("vq_layers.{index}.codebook.weight");
-    let Some(codebook) = model.parameters().get(&name) else {
+    let Some(codebook) = model.parameters().get(&codebook_name(index)) else {
         return Ok(());
     };
     let mut codes = codebook.value.flatten_all()?.to_vec1::<f32>()?;
@@ -81,9 +83,11 @@ fn revive(
         );
         let chunk = stream.below(n * config.split);
         let position = stream.below(positions);
-        for (i, value) in codes[code * d..(code + 1) * d].iter_mut().enumerate() {
+        let row = &mut codes[code * d..(code + 1) * d];
+        for (i, value) in row.iter_mut().enumerate() {
             *value = encoded[(chunk * d + i) * positions + position];
         }
+        averages.replace(index, code, row)?;
     }
     codebook.value.set(&Tensor::from_vec(
         codes,

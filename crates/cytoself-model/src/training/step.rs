@@ -1,10 +1,13 @@
 //! One training step, one evaluation.
 
+use std::collections::HashMap;
+
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use cytoself_vq::VqError;
 
-use super::checkpoint::TrainingState;
+use super::averages::{Averages, is_average};
+use super::checkpoint::{ModelFolder, TrainingState};
 use super::codes::follow_codes;
 use super::loader::Batch;
 use crate::ModelError;
@@ -18,7 +21,8 @@ use crate::ops::{Adam, AdamParams, record};
 /// The network and its optimizer, with gradients that wait for their step.
 pub(super) struct Stepper {
     pub(super) model: Model,
-    pub(super) optimizer: Adam,
+    optimizer: Adam,
+    averages: Averages,
     training: TrainingConfig,
     waiting: Option<(GradStore, usize)>,
 }
@@ -40,15 +44,39 @@ impl Stepper {
         let named = model
             .parameters()
             .weights()
+            .filter(|p| !is_average(model.config(), &p.name))
             .map(|p| (p.name.clone(), p.value.clone()))
             .collect();
         let optimizer = Adam::new(named, params)?;
         Ok(Self {
+            averages: Averages::new(&model)?,
             model,
             optimizer,
             training,
             waiting: None,
         })
+    }
+
+    /// Replaces the checkpoint in `folder`; `best` says that these weights are the best so far.
+    pub(super) fn checkpoint(
+        &self,
+        folder: &ModelFolder,
+        state: &TrainingState,
+        best: bool,
+    ) -> Result<(), ModelError> {
+        let mut kept = self.optimizer.state()?;
+        kept.extend(self.averages.state()?);
+        folder.checkpoint(&self.model, &kept, state, best)
+    }
+
+    /// Goes back to the state of a checkpoint after `steps` steps.
+    pub(super) fn load_state(
+        &mut self,
+        tensors: &HashMap<String, Tensor>,
+        steps: u64,
+    ) -> Result<(), ModelError> {
+        self.optimizer.load_state(tensors, steps)?;
+        self.averages.load_state(tensors, steps)
     }
 
     /// Whether all gradients have had their step.
@@ -92,6 +120,7 @@ impl Stepper {
             return Err(diverged(metrics.loss()));
         }
         self.accumulate(tape.backward(&loss)?)?;
+        self.averages.collect(&forward)?;
         if flush
             || self
                 .waiting
@@ -100,7 +129,7 @@ impl Stepper {
         {
             self.step(state)?;
         }
-        follow_codes(&self.model, &forward, state)?;
+        follow_codes(&self.model, &mut self.averages, &forward, state)?;
         self.model.parameters().count_batch()?;
         state.step += 1;
         state.partial.add(&metrics);
@@ -140,6 +169,7 @@ impl Stepper {
         self.optimizer
             .set_learning_rate(state.schedule.learning_rate() * rise);
         self.optimizer.step(&gradients)?;
+        self.averages.step()?;
         state.optimizer_steps += 1;
         Ok(())
     }

@@ -64,7 +64,7 @@ impl<'a> Trainer<'a> {
         let t = &config.training;
         let state = TrainingState::new(t.seed, variances(&config, data)?, t.learning_rate, codes);
         let stepper = Stepper::new(model, &config)?;
-        folder.checkpoint(&stepper.model, &stepper.optimizer, &state, true)?;
+        stepper.checkpoint(&folder, &state, true)?;
         Ok(Self {
             folder,
             config,
@@ -97,9 +97,7 @@ impl<'a> Trainer<'a> {
         }
         let model = Model::with_weights(&config.model, &folder.last()?, &Device::Cpu)?;
         let mut stepper = Stepper::new(model, &config)?;
-        stepper
-            .optimizer
-            .load_state(folder.optimizer()?.tensors(), state.optimizer_steps)?;
+        stepper.load_state(folder.optimizer()?.tensors(), state.optimizer_steps)?;
         folder.write_history(&state.history)?;
         Ok(Self {
             folder,
@@ -189,12 +187,8 @@ impl<'a> Trainer<'a> {
             dead_codes: [0, 1].map(|l| self.state.code_uses[l].iter().filter(|u| **u == 0).count()),
         };
         self.state.close_epoch(row, &verdict);
-        self.folder.checkpoint(
-            &self.stepper.model,
-            &self.stepper.optimizer,
-            &self.state,
-            verdict.best,
-        )?;
+        self.stepper
+            .checkpoint(&self.folder, &self.state, verdict.best)?;
         if let Some(row) = self.state.history.rows.last() {
             observer.epoch(&EpochReport {
                 row,
@@ -237,7 +231,7 @@ impl<'a> Trainer<'a> {
                 stepper.train(&batch, &weights, state, last)?;
                 state.batch = index + 1;
                 if every > 0 && !last && (index + 1) % every == 0 && stepper.is_between_steps() {
-                    folder.checkpoint(&stepper.model, &stepper.optimizer, state, false)?;
+                    stepper.checkpoint(folder, state, false)?;
                 }
                 Ok(observer.batch(index as u64 + 1, batches as u64))
             },

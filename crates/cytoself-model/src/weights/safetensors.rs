@@ -39,6 +39,11 @@ impl Stored<'_> {
                 .iter()
                 .flat_map(|x| x.to_le_bytes())
                 .collect(),
+            Dtype::F64 => flat
+                .to_vec1::<f64>()?
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect(),
             _ => flat
                 .to_vec1::<i64>()?
                 .iter()
@@ -48,7 +53,7 @@ impl Stored<'_> {
     }
 }
 
-/// Writes named tensors (f32 or i64) and a note on how they were made.
+/// Writes named tensors (f32, f64 or i64) and a note on how they were made.
 ///
 /// The same tensors and note give the same bytes.
 ///
@@ -64,11 +69,12 @@ pub fn save<'a>(
     for (name, tensor) in tensors {
         let dtype = match tensor.dtype() {
             DType::F32 => Dtype::F32,
+            DType::F64 => Dtype::F64,
             DType::I64 => Dtype::I64,
             other => {
                 return Err(ModelError::format(
                     path,
-                    format!("tensor {name}: expected f32 or i64, found {other:?}"),
+                    format!("tensor {name}: expected f32, f64 or i64, found {other:?}"),
                 ));
             }
         };
@@ -100,10 +106,10 @@ fn header(stored: &[Stored<'_>], note: &str) -> Vec<u8> {
     let mut start = 0;
     for tensor in stored {
         let end = start + tensor.length();
-        let kind = if tensor.dtype == Dtype::F32 {
-            "F32"
-        } else {
-            "I64"
+        let kind = match tensor.dtype {
+            Dtype::F32 => "F32",
+            Dtype::F64 => "F64",
+            _ => "I64",
         };
         let entry =
             json!({ "dtype": kind, "shape": tensor.tensor.dims(), "data_offsets": [start, end] });
@@ -120,7 +126,7 @@ fn header(stored: &[Stored<'_>], note: &str) -> Vec<u8> {
     bytes
 }
 
-/// Reads all tensors of a file; f16, bf16 and f64 become f32.
+/// Reads all tensors of a file; f16 and bf16 become f32.
 pub(super) fn read(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, ModelError> {
     let bytes = fs::read(path).map_err(ModelError::file(path))?;
     let file = SafeTensors::deserialize(&bytes)
@@ -130,8 +136,7 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<HashMap<String, Tenso
         let tensor = match view.dtype() {
             Dtype::F32 => Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), device)?,
             Dtype::I64 => Tensor::from_raw_buffer(view.data(), DType::I64, view.shape(), device)?,
-            Dtype::F64 => Tensor::from_raw_buffer(view.data(), DType::F64, view.shape(), device)?
-                .to_dtype(DType::F32)?,
+            Dtype::F64 => Tensor::from_raw_buffer(view.data(), DType::F64, view.shape(), device)?,
             Dtype::F16 => Tensor::from_raw_buffer(view.data(), DType::F16, view.shape(), device)?
                 .to_dtype(DType::F32)?,
             Dtype::BF16 => Tensor::from_raw_buffer(view.data(), DType::BF16, view.shape(), device)?
@@ -192,7 +197,9 @@ mod tests {
         )
         .unwrap();
         let b = Tensor::new(7_i64, &Device::Cpu).unwrap();
-        save(&path, [("a", a.clone()), ("b", b)], "note").unwrap();
+        let c = Tensor::new(&[0.1_f64], &Device::Cpu).unwrap();
+        let all = || [("a", a.clone()), ("b", b.clone()), ("c", c.clone())];
+        save(&path, all(), "note").unwrap();
         let first = fs::read(&path).unwrap();
         let read = read(&path, &Device::Cpu).unwrap();
         let bits = |t: &Tensor| {
@@ -206,13 +213,9 @@ mod tests {
         };
         assert_eq!(bits(&read["a"]), bits(&a));
         assert_eq!(read["b"].to_scalar::<i64>().unwrap(), 7);
+        assert_eq!(read["c"].to_vec1::<f64>().unwrap(), [0.1]);
         assert_eq!(metadata(&path).unwrap().as_deref(), Some("note"));
-        save(
-            &path,
-            [("a", a), ("b", Tensor::new(7_i64, &Device::Cpu).unwrap())],
-            "note",
-        )
-        .unwrap();
+        save(&path, all(), "note").unwrap();
         assert_eq!(fs::read(&path).unwrap(), first);
     }
 

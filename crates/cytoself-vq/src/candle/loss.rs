@@ -35,17 +35,22 @@ impl QuantizationLoss {
         }
     }
 
-    /// Gradients into the vectors and into the codebook for the gradients `g` of the three losses.
+    /// Gradients into the vectors and, if a loss that trains it is wanted, into the codebook, for the gradients `g` of the three
+    /// losses.
     fn gradients(
         &self,
         vectors: &Vectors<'_>,
         g: [f64; 3],
-    ) -> std::result::Result<(Vec<f32>, Vec<f32>), VqError> {
+    ) -> std::result::Result<(Vec<f32>, Option<Vec<f32>>), VqError> {
         let codebook = self.quantizer.codebook();
         let values = (vectors.len() * vectors.dim()).max(1) as f64;
         let mut into_z = commitment_gradient(vectors, &self.indices, codebook, g[0] / values)?;
+        let soft = self.values.cross_entropy.is_some() && g[2] != 0.0;
+        if g[1] == 0.0 && !soft {
+            return Ok((into_z, None));
+        }
         let mut into_codes = codebook_gradient(vectors, &self.indices, codebook, g[1] / values)?;
-        if self.values.cross_entropy.is_some() && g[2] != 0.0 {
+        if soft {
             let scale = g[2] / vectors.len().max(1) as f64;
             let soft = softmax_gradient(self.quantizer.search(), vectors, &self.indices, scale)?;
             into_z
@@ -57,7 +62,7 @@ impl QuantizationLoss {
                 .zip(soft.codebook)
                 .for_each(|(a, b)| *a += b);
         }
-        Ok((into_z, into_codes))
+        Ok((into_z, Some(into_codes)))
     }
 }
 
@@ -96,7 +101,9 @@ impl CustomOp2 for QuantizationLoss {
             self.gradients(&Vectors::planes(values, b, split, dim, h * w)?, g)
         })?;
         let into_z = Tensor::from_vec(into_z, z.shape(), &Device::Cpu)?;
-        let into_codes = Tensor::from_vec(into_codes, codebook.shape(), &Device::Cpu)?;
-        Ok((Some(into_z), Some(into_codes)))
+        let into_codes = into_codes
+            .map(|g| Tensor::from_vec(g, codebook.shape(), &Device::Cpu))
+            .transpose()?;
+        Ok((Some(into_z), into_codes))
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::{Common, Failure};
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// A crop store, a folder of cytoself's .npy files, an embedding store, or PyTorch weights (.pt, .safetensors)
+    /// A crop store, a folder of cytoself's .npy files, an embedding store, or weights of PyTorch (.pt, .safetensors) or of the TensorFlow release (.h5)
     #[arg(long, value_name = "PATH")]
     from: PathBuf,
     /// NAME.zarr for a crop store; a folder for cytoself's files or a model; .npy, .parquet or .csv for embeddings
@@ -55,7 +55,9 @@ enum Pixels {
 pub fn convert(args: &ConvertArgs, common: &Common) -> Result<(), Failure> {
     let from = args.from.as_path();
     match extension(from).as_str() {
-        "pt" | "pth" | "chkp" | "ckpt" | "safetensors" => return weights::to_model(args, common),
+        "pt" | "pth" | "chkp" | "ckpt" | "safetensors" | "h5" | "hdf5" => {
+            return weights::to_model(args, common);
+        }
         _ => {}
     }
     if from.join("zarr.json").is_file() && is_embeddings(from)? {

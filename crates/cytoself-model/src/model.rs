@@ -142,14 +142,15 @@ impl Model {
     ///
     /// # Errors
     /// - the configuration is impossible;
-    /// - the weights do not fit it, 
+    /// - the weights do not fit it, or were trained with another arithmetic (those of TensorFlow, with PyTorch's padding).
     pub fn with_weights(
         config: &ModelConfig,
         weights: &Weights,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        weights.check(config)?;
         let model = Self::new(config, 0, device)?;
-        model.parameters.assign(weights.tensors(), weights.path())?;
+        model.parameters.assign(weights)?;
         Ok(model)
     }
 

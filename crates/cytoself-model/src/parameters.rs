@@ -1,11 +1,11 @@
 //! The named tensors of a network, in the order and with the names of PyTorch's state dict.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use candle_core::{DType, Tensor, Var};
 
 use crate::ModelError;
+use crate::weights::Weights;
 
 /// What a tensor is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +73,13 @@ impl Parameters {
         Ok(())
     }
 
-    /// Copies `tensors` into the network. Missing counters become 0; any other difference is an error.
-    ///
-    /// `path` is only named in errors.
+    /// Copies `weights` into the network. Missing counters become 0; any other difference is an error.
     ///
     /// # Errors
     /// - a tensor of the network is missing, or one is there that the network lacks;
     /// - a shape differs.
-    pub fn assign(&self, tensors: &HashMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
+    pub fn assign(&self, weights: &Weights) -> Result<(), ModelError> {
+        let (tensors, path) = (weights.tensors(), weights.path());
         let required = self.entries.iter().filter(|p| p.kind != Kind::Counter);
         let missing: Vec<&str> = required
             .map(|p| p.name.as_str())
@@ -107,25 +106,23 @@ impl Parameters {
                 count: extra.len(),
             });
         }
-        self.entries
-            .iter()
-            .try_for_each(|p| assign_one(p, tensors.get(&p.name), path))
+        self.entries.iter().try_for_each(|p| assign_one(p, weights))
     }
 }
 
-fn assign_one(
-    parameter: &Parameter,
-    given: Option<&Tensor>,
-    path: &Path,
-) -> Result<(), ModelError> {
+fn assign_one(parameter: &Parameter, weights: &Weights) -> Result<(), ModelError> {
     let own = &parameter.value;
-    let Some(given) = given else {
+    let Some(given) = weights.tensors().get(&parameter.name) else {
         own.set(&own.zeros_like()?)?;
         return Ok(());
     };
     if given.dims() != own.dims() {
         return Err(ModelError::Shape {
-            what: format!("{}: tensor {}", path.display(), parameter.name),
+            what: format!(
+                "{}: {}",
+                weights.path().display(),
+                weights.place(&parameter.name)
+            ),
             expected: own.dims().to_vec(),
             found: given.dims().to_vec(),
             hint: "were the weights made with another configuration?".to_string(),

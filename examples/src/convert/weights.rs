@@ -1,4 +1,4 @@
-//! PyTorch weights into a model folder.
+//! Weights of PyTorch or TensorFlow into a model folder.
 
 use std::fs;
 

@@ -105,7 +105,7 @@ impl InpaintingModel {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let model = Self::new(config, device)?;
-        model.parameters.assign(weights.tensors(), weights.path())?;
+        model.parameters.assign(weights)?;
         Ok(model)
     }
 

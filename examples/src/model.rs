@@ -2,6 +2,7 @@
 
 pub mod embed;
 pub mod held_out;
+mod memory;
 mod report;
 mod split;
 pub mod throughput;

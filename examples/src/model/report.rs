@@ -170,18 +170,6 @@ pub(super) fn value(metrics: &Metrics, name: &str) -> f64 {
     metrics.get(name).unwrap_or(f64::NAN)
 }
 
-/// Largest memory of this process so far in MiB, where the system tells.
-pub(super) fn peak_memory() -> Option<u64> {
-    peak_memory_kib().map(|kib| kib / 1024)
-}
-
-/// As [`peak_memory`], in KiB.
-pub(super) fn peak_memory_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use cytoself_model::{Config, Embedder, LossWeights, Model, ModelError, Noise, Ou
 use ndarray::Array4;
 use serde::Serialize;
 
-use super::report::peak_memory_kib;
+use super::memory::peak;
 use crate::cli::{Common, Failure};
 use crate::progress::interrupted;
 
@@ -196,7 +196,7 @@ fn measure(
         images_per_second: args.batch_size as f64 / sorted[sorted.len() / 2],
         step_seconds,
         cpu_seconds: before.and_then(|b| Some(cpu_seconds()? - b)),
-        peak_rss_bytes: peak_memory_kib().map(|kib| kib * 1024),
+        peak_rss_bytes: peak(),
     })
 }
 

@@ -10,7 +10,8 @@ use cytoself_model::{
     TrainingOutcome, Variant, Work,
 };
 
-use super::report::{Reporter, draw_curves, peak_memory, value};
+use super::memory::{self, Budget};
+use super::report::{Reporter, draw_curves, value};
 use super::{held_out, split};
 use crate::cli::{Common, Failure};
 use crate::output::Output;
@@ -36,6 +37,10 @@ pub struct TrainArgs {
     /// Crops in a batch [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Memory that the training may take, e.g. 2G or 800M: a batch that would need more is cut into smaller ones whose
+    /// gradients are averaged [default: no bound]
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
+    pub max_memory: Option<u64>,
     /// Where to compute: cpu (cuda needs a build with the feature candle-cuda)
     #[arg(long, value_name = "D", default_value = "cpu")]
     pub device: String,
@@ -93,6 +98,7 @@ impl TrainArgs {
             config: None,
             epochs: None,
             batch_size: None,
+            max_memory: None,
             device: "cpu".to_string(),
             tensorboard: None,
             resume: false,
@@ -156,6 +162,7 @@ pub fn train_on(
     args: &TrainArgs,
     common: &Common,
 ) -> Result<TrainingOutcome, Failure> {
+    let budget = Budget::new(args.max_memory);
     let started = args.out.join("state.json").is_file();
     let folder = if args.resume && started {
         Some(ModelFolder::open(&args.out)?)
@@ -182,6 +189,9 @@ pub fn train_on(
     let mut trained = config.model.clone();
     trained.classes = data.proteins().len();
     if folder.is_none() {
+        let mut config = config;
+        config.model.classes = data.proteins().len();
+        budget.fit(&mut config, common)?;
         let parts = (splits.as_slice(), held_out.as_slice());
         start(args, config, &data, parts, source.table(), common)?;
     }
@@ -209,6 +219,7 @@ pub fn train_on(
             state.epoch, state.batch
         ));
     }
+    let estimate = budget.estimate(&trainer, common)?;
     let mut reporter = Reporter::new(common, trainer.config().training.epochs);
     if let Some(folder) = &args.tensorboard {
         reporter = reporter.events(folder)?;
@@ -218,7 +229,9 @@ pub fn train_on(
     }
     let outcome = trainer.run(&mut reporter)?;
     draw_curves(&trainer.state().history.rows, &args.out.join("history.png"))?;
-    say_outcome(&outcome, &args.out, common);
+    say_outcome(&outcome, common);
+    memory::say_peak(estimate, common);
+    common.say(format!("wrote {}", args.out.display()));
     Ok(outcome)
 }
 
@@ -236,8 +249,6 @@ fn start(
         &args.out,
         common.overwrite || (args.resume && !args.out.join("state.json").exists()),
     )?;
-    let mut config = config;
-    config.model.classes = data.proteins().len();
     Trainer::start(output.path(), config, data)?;
     split::write(output.path(), table, splits)?;
     held_out::write(output.path(), held_out)?;
@@ -296,7 +307,7 @@ pub(crate) fn read_config(path: &Path) -> Result<Config, Failure> {
     Config::from_toml(&text).map_err(|e: ModelError| Failure::from(e).context(path.display()))
 }
 
-fn say_outcome(outcome: &TrainingOutcome, folder: &Path, common: &Common) {
+fn say_outcome(outcome: &TrainingOutcome, common: &Common) {
     let why = match outcome.ending {
         Ending::EarlyStop => "no progress any more",
         _ => "all epochs done",
@@ -313,8 +324,4 @@ fn say_outcome(outcome: &TrainingOutcome, folder: &Path, common: &Common) {
             value(test, "fc2_accuracy"),
         ));
     }
-    if let Some(mebibytes) = peak_memory() {
-        common.say(format!("peak memory {mebibytes} MiB"));
-    }
-    common.say(format!("wrote {}", folder.display()));
 }

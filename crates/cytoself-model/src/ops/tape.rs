@@ -7,6 +7,8 @@
 //! Inside [`record`] the operations of [`crate::ops`] write themselves to the tape of the thread; outside they belong to candle's
 //! graph, and `Tensor::backward` works as everywhere.
 
+mod memory;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -20,8 +22,29 @@ type Back = Box<dyn FnOnce(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>>;
 
 struct Step {
     inputs: Vec<Tensor>,
-    outputs: Vec<TensorId>,
+    outputs: Vec<Output>,
     back: Back,
+}
+
+/// What an operation made; the tape need not keep it alive.
+struct Output {
+    id: TensorId,
+    place: usize,
+    bytes: usize,
+    /// Whether `back` holds it.
+    kept: bool,
+}
+
+impl Output {
+    fn new(t: &Tensor, kept: bool) -> Self {
+        let (place, bytes) = memory::storage(t);
+        Self {
+            id: t.id(),
+            place,
+            bytes,
+            kept,
+        }
+    }
 }
 
 /// What this thread records, and which tensors gradients are wanted for.
@@ -105,7 +128,11 @@ impl Tape {
         let mut gradients = HashMap::from([(loss.id(), loss.ones_like()?)]);
         let mut variables: Vec<Tensor> = Vec::new();
         for step in steps.into_iter().rev() {
-            let of_outputs: Vec<_> = step.outputs.iter().map(|o| gradients.remove(o)).collect();
+            let of_outputs: Vec<_> = step
+                .outputs
+                .iter()
+                .map(|o| gradients.remove(&o.id))
+                .collect();
             if of_outputs.iter().all(Option::is_none) {
                 continue;
             }
@@ -149,16 +176,34 @@ pub(crate) fn push(
     outputs: &[&Tensor],
     back: impl FnOnce(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> + 'static,
 ) {
+    let outputs = outputs.iter().map(|t| Output::new(t, false));
+    write(inputs, outputs, back);
+}
+
+/// As [`push`], of an operation whose `back` holds its only output.
+fn push_kept(
+    inputs: &[&Tensor],
+    output: &Tensor,
+    back: impl FnOnce(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> + 'static,
+) {
+    write(inputs, std::iter::once(Output::new(output, true)), back);
+}
+
+fn write(
+    inputs: &[&Tensor],
+    outputs: impl Iterator<Item = Output>,
+    back: impl FnOnce(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> + 'static,
+) {
     if !recording() || !inputs.iter().any(|t| tracks(t)) {
         return;
     }
     let step = Step {
         inputs: inputs.iter().map(|t| (*t).clone()).collect(),
-        outputs: outputs.iter().map(|t| t.id()).collect(),
+        outputs: outputs.collect(),
         back: Box::new(back),
     };
     STATE.with_borrow_mut(|state| {
-        state.tracked.extend(&step.outputs);
+        state.tracked.extend(step.outputs.iter().map(|o| o.id));
         if let Some(steps) = &mut state.steps {
             steps.push(step);
         }
@@ -185,9 +230,7 @@ pub(crate) fn apply1<C: CustomOp1 + Send + Sync + 'static>(x: &Tensor, op: C) ->
     }
     let y = x.apply_op1_no_bwd(&op)?;
     let (xs, ys) = (x.clone(), y.clone());
-    push(&[x], &[&y], move |g| {
-        Ok(vec![op.bwd(&xs, &ys, only(g)?)?])
-    });
+    push_kept(&[x], &y, move |g| Ok(vec![op.bwd(&xs, &ys, only(g)?)?]));
     Ok(y)
 }
 
@@ -202,7 +245,7 @@ pub(crate) fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     }
     let y = a.apply_op2_no_bwd(b, &op)?;
     let (x1, x2, ys) = (a.clone(), b.clone(), y.clone());
-    push(&[a, b], &[&y], move |g| {
+    push_kept(&[a, b], &y, move |g| {
         let (da, db) = op.bwd(&x1, &x2, &ys, only(g)?)?;
         Ok(vec![da, db])
     });
@@ -221,7 +264,7 @@ pub(crate) fn apply3<C: CustomOp3 + Send + Sync + 'static>(
     }
     let y = a.apply_op3_no_bwd(b, c, &op)?;
     let (x1, x2, x3, ys) = (a.clone(), b.clone(), c.clone(), y.clone());
-    push(&[a, b, c], &[&y], move |g| {
+    push_kept(&[a, b, c], &y, move |g| {
         let (da, db, dc) = op.bwd(&x1, &x2, &x3, &ys, only(g)?)?;
         Ok(vec![da, db, dc])
     });

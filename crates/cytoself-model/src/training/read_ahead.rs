@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ModelError;
 
 /// Items that may wait for the step.
-const AHEAD: usize = 3;
+pub(super) const AHEAD: usize = 3;
 
 /// Hands the items `range` to `step` in order, while a thread makes the next ones. Adds to `wait` the time that the steps waited
 /// for the thread.

@@ -11,6 +11,7 @@ use super::checkpoint::{ModelFolder, TrainingState};
 use super::data::TrainingData;
 use super::history::HistoryRow;
 use super::loader::{Batch, Plan, for_each_batch};
+use super::memory::StepMemory;
 use super::outcome::{Ending, EpochReport, TrainingObserver, TrainingOutcome};
 use super::step::{Stepper, measure};
 use super::variance::variance;
@@ -118,6 +119,14 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn state(&self) -> &TrainingState {
         &self.state
+    }
+
+    /// The memory that a step of this training takes.
+    ///
+    /// # Errors
+    /// As [`StepMemory::of`].
+    pub fn memory(&self) -> Result<StepMemory, ModelError> {
+        StepMemory::of(&self.stepper.model)
     }
 
     /// Trains to the end.

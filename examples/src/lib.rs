@@ -8,6 +8,7 @@ pub mod atlas;
 pub mod cli;
 pub mod convert;
 pub mod evaluation;
+pub mod history;
 pub mod inpainting;
 pub mod interpretation;
 pub mod merge;

@@ -29,7 +29,7 @@ mod sheet;
 mod spectrum;
 mod submaps;
 
-pub use canvas::{Area, Drawing, Figure, save};
+pub use canvas::{Area, Drawing, Figure, save, save_as};
 pub use clustermap::{Bracket, Clustermap};
 pub use curves::Curves;
 pub use grid::ScatterGrid;

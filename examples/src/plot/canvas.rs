@@ -32,16 +32,26 @@ pub trait Figure {
 /// - the extension is neither `png` nor `svg`;
 /// - the file cannot be written.
 pub fn save(figure: &impl Figure, path: &Path) -> Result<(), Failure> {
+    save_as(figure, path, path)
+}
+
+/// As [`save`], in the format of the extension of `name`, while `path` is a temporary name.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_as(figure: &impl Figure, path: &Path, name: &Path) -> Result<(), Failure> {
     register_fonts();
-    match path.extension().and_then(|e| e.to_str()) {
+    match name.extension().and_then(|e| e.to_str()) {
         Some("png") => save_png(figure, path),
         Some("svg") => save_svg(figure, path),
-        _ => Err(Failure::input(format!(
-            "{}: a picture is .png or .svg",
-            path.display()
-        ))),
+        _ => {
+            return Err(Failure::input(format!(
+                "{}: a picture is .png or .svg",
+                name.display()
+            )));
+        }
     }
-    .map_err(|failure| failure.context(path.display()))
+    .map_err(|failure| failure.context(name.display()))
 }
 
 fn save_svg(figure: &impl Figure, path: &Path) -> Result<(), Failure> {

@@ -54,6 +54,18 @@ impl Panel {
         (epochs.max(2) as f64, low..high + 0.05 * (high - low))
     }
 
+    /// Where no line ends: lines mostly fall, but may rise.
+    fn free_corner(&self, range: &std::ops::Range<f64>) -> SeriesLabelPosition {
+        let middle = 0.5 * (range.start + range.end);
+        let ends = self.lines.iter().filter_map(|(_, values)| values.last());
+        let (high, low): (Vec<f64>, Vec<f64>) = ends.partition(|end| **end > middle);
+        match (high.is_empty(), low.is_empty()) {
+            (true, _) => SeriesLabelPosition::UpperRight,
+            (false, true) => SeriesLabelPosition::LowerRight,
+            (false, false) => SeriesLabelPosition::MiddleRight,
+        }
+    }
+
     fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawing<B> {
         let (epochs, range) = self.ranges();
         let mut chart = ChartBuilder::on(area)
@@ -61,7 +73,7 @@ impl Panel {
             .margin(12)
             .x_label_area_size(32)
             .y_label_area_size(52)
-            .build_cartesian_2d(1.0..epochs, range)?;
+            .build_cartesian_2d(1.0..epochs, range.clone())?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -83,7 +95,7 @@ impl Panel {
             chart
                 .configure_series_labels()
                 .background_style(WHITE.mix(0.8))
-                .position(SeriesLabelPosition::UpperRight)
+                .position(self.free_corner(&range))
                 .label_font(FONT)
                 .draw()?;
         }

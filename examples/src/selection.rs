@@ -30,8 +30,8 @@ impl<'a> Selection<'a> {
         };
         let rows = evenly(source.len(), limit.unwrap_or(usize::MAX));
         let mut table = source.table().select(&rows)?;
-        let text: TextColumn = rows.iter().map(|&r| Split::as_str(splits[r])).collect();
-        table.insert("split", text)?;
+        let names = rows.iter().map(|&r| Split::as_str(splits[r]));
+        table.insert("split", TextColumn::from_texts(names)?)?;
         Ok(Self {
             source,
             rows,

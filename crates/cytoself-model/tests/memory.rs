@@ -71,7 +71,10 @@ fn train(config: Config, toy: &Toy) -> (usize, usize) {
 fn foreseen_and_measured_differ_by_less_than_a_quarter() {
     let toy = Toy::new(60, 40, 2);
     let with = |change: &dyn Fn(&mut Config)| {
-        let mut config = toy::config(2, 1);
+        let mut config = Config::preset("torch-micro").unwrap();
+        config.model.channels = vec!["pro".into(), "nuc".into()];
+        config.model.classes = 2;
+        config.training.epochs = 1;
         config.training.batch = 32;
         change(&mut config);
         config

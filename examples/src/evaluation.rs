@@ -9,6 +9,7 @@ mod pairs;
 mod report;
 mod scoring;
 mod subject;
+mod whole;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -134,6 +135,8 @@ pub fn run(arguments: &Arguments, common: &Common) -> Result<Report, Failure> {
     .map_err(context)?;
     let output = Output::folder(&arguments.out, common.overwrite)?;
     let mut report = judge(&store, &subject, arguments, common)?;
+    whole::leakage(&mut report, store.obs(), &subject)?;
+    whole::probe(&mut report, &store, &truth, arguments, common.seed).map_err(context)?;
     judge_pairs(&store, &mut report, arguments, output.path()).map_err(context)?;
     report.write(output.path())?;
     output.commit()?;
@@ -164,9 +167,14 @@ fn judge(
         score_representation(points.view(), subject, &scoring)?,
     );
     step(&progress, 1)?;
-    for (name, map) in maps(store, &points, subject, arguments, common)? {
-        report.add_map(&name, score_map(map.view(), subject, &scoring)?);
+    let maps = maps(store, &points, subject, arguments, common)?;
+    for (name, map) in &maps {
+        report.add_map(name, score_map(map.view(), subject, &scoring)?);
     }
+    if let Some((_, map)) = maps.first() {
+        whole::null(&mut report, map.view(), subject, common.seed)?;
+    }
+    whole::communities(&mut report, points.view(), subject, common.seed)?;
     step(&progress, 2)?;
     if let Some(path) = &arguments.baselines {
         let crops = open_crops(path)?;
@@ -371,6 +379,12 @@ mod tests {
         assert!(batches.get("batch_knn_accuracy").unwrap().value < 0.65);
         let text = std::fs::read_to_string(more.out.join("scores.json")).unwrap();
         assert!(text.contains("mean_average_precision"));
+        let scores: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(scores["leiden"]["ami"].as_f64().unwrap() > 0.3, "{scores}");
+        let shuffled = &scores["clustering_score_of_shuffled_labels"];
+        assert!(shuffled["p_value"].as_f64().unwrap() < 0.02, "{shuffled}");
+        // The store holds test crops only: nothing to learn from, nothing to leak.
+        assert!(scores["leakage"].is_null() && scores["linear_probe"].is_null());
         assert!(more.out.join("complexes.png").is_file());
         // Again without permission to replace.
         assert!(run(&arguments, &fixture::common()).is_err());

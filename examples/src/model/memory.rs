@@ -85,11 +85,13 @@ impl Budget {
 
 /// Says what the whole program took at most, beside what was foreseen.
 pub(super) fn say_peak(estimate: u64, common: &Common) {
-    if let Some(peak) = peak() {
+    // The allocator keeps what was freed (`cli::run`), so that what is held at the end is the most there was.
+    if let (Some(held), Some(peak)) = (resident(), peak()) {
         common.say(format!(
-            "peak memory {} (foreseen {})",
-            mebibytes(peak),
-            mebibytes(estimate)
+            "memory: {} at most (foreseen {}), {} with mapped files and the program",
+            mebibytes(held),
+            mebibytes(estimate),
+            mebibytes(peak)
         ));
     }
 }
@@ -120,9 +122,9 @@ pub(super) fn peak() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Memory of this process now in bytes, where the system tells.
+/// Memory of this process now in bytes, without mapped files, which the system takes back when it needs them; where it tells.
 fn resident() -> Option<u64> {
-    status("VmRSS:")
+    status("RssAnon:")
 }
 
 fn status(field: &str) -> Option<u64> {

@@ -37,8 +37,9 @@ pub struct TrainArgs {
     /// Crops in a batch [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Memory that the training may take, e.g. 2G or 800M: a batch that would need more is cut into smaller ones whose
-    /// gradients are averaged [default: no bound]
+    /// Memory that weights, optimizer, maps and crops may take, e.g. 2G or 800M: a batch that would need more is cut into
+    /// smaller ones whose gradients are averaged. What the allocator keeps and mapped files (about 150M) come on top
+    /// [default: no bound]
     #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
     pub max_memory: Option<u64>,
     /// Where to compute: cpu (cuda needs a build with the feature candle-cuda)

@@ -54,16 +54,26 @@ impl Panel {
         (epochs.max(2) as f64, low..high + 0.05 * (high - low))
     }
 
-    /// Where no line ends: lines mostly fall, but may rise.
+    /// The place at the right that the fewest points of the last third of the epochs lie in.
     fn free_corner(&self, range: &std::ops::Range<f64>) -> SeriesLabelPosition {
-        let middle = 0.5 * (range.start + range.end);
-        let ends = self.lines.iter().filter_map(|(_, values)| values.last());
-        let (high, low): (Vec<f64>, Vec<f64>) = ends.partition(|end| **end > middle);
-        match (high.is_empty(), low.is_empty()) {
-            (true, _) => SeriesLabelPosition::UpperRight,
-            (false, true) => SeriesLabelPosition::LowerRight,
-            (false, false) => SeriesLabelPosition::MiddleRight,
-        }
+        let height = range.end - range.start;
+        let points = |low: f64, high: f64| {
+            let last = self.lines.iter().flat_map(|(_, v)| &v[v.len() * 2 / 3..]);
+            let heights = last.map(|v| (v - range.start) / height);
+            heights.filter(|h| (low..high).contains(h)).count()
+        };
+        let places = [
+            (points(0.7, 1.0), SeriesLabelPosition::UpperRight),
+            (points(0.0, 0.3), SeriesLabelPosition::LowerRight),
+            (points(0.35, 0.65), SeriesLabelPosition::MiddleRight),
+        ];
+        let [first, rest @ ..] = places;
+        rest.into_iter()
+            .fold(
+                first,
+                |best, place| if place.0 < best.0 { place } else { best },
+            )
+            .1
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawing<B> {

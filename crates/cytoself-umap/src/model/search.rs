@@ -28,9 +28,8 @@ const LONG: usize = 512;
 const EXACT_SKETCHES: usize = 20_000;
 /// Share of the true neighbours that the candidates from the sketches are to hold.
 const HELD: f64 = 0.99;
-/// Candidates from the sketches per point: at most, of all pairs and of a search.
+/// Candidates from the sketches per point, at most; to rank them takes less time than the joins that they save.
 const MOST: usize = 192;
-const MOST_JOINED: usize = 64;
 /// Sample points that are asked how many that takes.
 const ASKED: usize = 64;
 /// Recall below which the neighbours found among sketches are improved by joins.
@@ -146,9 +145,8 @@ impl<S: Space> Search<'_, '_, S> {
         } else {
             let few = self.k + self.k / 2 + 2;
             let lists = from_trees(&sketches, few, self.params.seed, stage)?;
-            let width = wanted.min(MOST_JOINED);
-            let found = widened(&sketches, &lists, width);
-            Lists::ranked(self.space, |i| &found[i * width..(i + 1) * width], others)
+            let found = widened(&sketches, &lists, wanted);
+            Lists::ranked(self.space, |i| &found[i * wanted..(i + 1) * wanted], others)
         };
         let recall = audit(&truth, rows, &lists.to_knn(self.space));
         if recall.value < ENOUGH {
@@ -185,11 +183,7 @@ impl<S: Space> Search<'_, '_, S> {
         let last = needed.len().saturating_sub(1);
         let wanted = needed.get((last as f64 * HELD) as usize).copied();
         let least = self.k + self.k / 2;
-        match wanted {
-            Some(wanted) if wanted <= MOST => wanted.max(least),
-            // More would be dearer than joins.
-            _ => 3 * self.k,
-        }
+        wanted.unwrap_or(MOST).clamp(least.min(MOST), MOST)
     }
 
     /// A random sample, smaller where an exact search of a row is dear.

@@ -1,10 +1,14 @@
 //! Split quantisation as an operation on candle tensors, with straight-through gradient.
 
+#[cfg(feature = "candle-cuda")]
+mod cuda;
 mod loss;
 mod straight_through;
 
 use candle_core::{DType, Device, Tensor};
 
+#[cfg(feature = "candle-cuda")]
+pub use self::cuda::prepare_cuda;
 use self::loss::{Losses, QuantizationLoss};
 use self::straight_through::StraightThrough;
 use crate::codebook::Codebook;
@@ -113,7 +117,7 @@ pub struct Quantized {
 
 /// Quantises `z` by the nearest codes.
 ///
-/// **Shapes** `z: [b, split * d, h, w]` f32, `codebook: [k, d]` f32, both on the processor.
+/// **Shapes** `z: [b, split * d, h, w]` f32, `codebook: [k, d]` f32, both on the processor or, with feature `candle-cuda`, on one GPU.
 ///
 /// The channels of a position are `split` consecutive chunks of `d`. Gradients: of `quantized` straight through into `z`; of
 /// `commitment_loss` into `z`; of `quantization_loss` into `codebook`; of `softmax_loss` into both.
@@ -124,7 +128,7 @@ pub struct Quantized {
 /// # Errors
 /// - [`VqError::Channels`]: the channels are not `split * d`;
 /// - [`VqError::NonFiniteVector`], [`VqError::NonFiniteCode`]: a value is NaN or infinite;
-/// - [`VqError::Candle`]: wrong rank or data type, or a tensor that is not on the processor.
+/// - [`VqError::Candle`]: wrong rank or data type, tensors on different devices, or the soft assignment asked for on a GPU.
 ///
 /// # Example
 /// ```
@@ -154,6 +158,10 @@ pub fn split_quantize(
             split,
             dim,
         });
+    }
+    #[cfg(feature = "candle-cuda")]
+    if z.device().is_cuda() {
+        return cuda::split_quantize(z, codebook, options);
     }
     on_processor(z, "z")?;
     on_processor(codebook, "codebook")?;
@@ -189,30 +197,47 @@ pub fn split_quantize(
         &codebook.contiguous()?,
         QuantizationLoss::new(values, found.indices, quantizer),
     )?;
-    let (commitment_loss, quantization_loss) = (losses.get(0)?, losses.get(1)?);
-    let mut loss = (&commitment_loss * options.commitment_cost)?;
-    if options.quantization_cost != 0.0 {
-        loss = ((&quantization_loss * options.quantization_cost)? + loss)?;
-    }
-    let softmax_loss = if cross_entropy.is_some() {
-        Some(losses.get(2)?)
-    } else {
-        None
-    };
-    if let Some(softmax_loss) = &softmax_loss {
-        loss = (loss + (softmax_loss * options.softmax_cost)?)?;
-    }
+    let losses = options.weigh(&losses, cross_entropy.is_some())?;
     Ok(Quantized {
         quantized,
         indices,
         histogram,
         softmax_histogram,
-        loss,
-        commitment_loss,
-        quantization_loss,
-        softmax_loss,
+        loss: losses.total,
+        commitment_loss: losses.commitment,
+        quantization_loss: losses.quantization,
+        softmax_loss: losses.softmax,
         perplexity,
     })
+}
+
+/// The losses, each a scalar.
+struct Weighed {
+    total: Tensor,
+    commitment: Tensor,
+    quantization: Tensor,
+    softmax: Option<Tensor>,
+}
+
+impl QuantizeOptions {
+    /// Takes `losses` = `[commitment, quantization, softmax]` apart and adds them up with their weights.
+    fn weigh(&self, losses: &Tensor, soft: bool) -> candle_core::Result<Weighed> {
+        let (commitment, quantization) = (losses.get(0)?, losses.get(1)?);
+        let mut total = (&commitment * self.commitment_cost)?;
+        if self.quantization_cost != 0.0 {
+            total = ((&quantization * self.quantization_cost)? + total)?;
+        }
+        let softmax = soft.then(|| losses.get(2)).transpose()?;
+        if let Some(softmax) = &softmax {
+            total = (total + (softmax * self.softmax_cost)?)?;
+        }
+        Ok(Weighed {
+            total,
+            commitment,
+            quantization,
+            softmax,
+        })
+    }
 }
 
 fn on_processor(tensor: &Tensor, name: &str) -> Result<(), VqError> {

@@ -22,15 +22,24 @@
 
 mod device;
 mod kernels;
+mod launch;
 mod layout;
 mod memory;
 mod search;
+#[cfg(feature = "candle-cuda")]
+mod summary;
 mod training;
 
 pub use device::CudaDevice;
-pub use kernels::KernelOrigin;
+pub use kernels::{KernelOrigin, KernelSource};
+#[cfg(feature = "candle-cuda")]
+pub(crate) use launch::DeviceSearch;
+#[cfg(feature = "candle-cuda")]
+pub(crate) use memory::VectorView;
 pub use memory::{DeviceCodes, DeviceVectors};
 pub use search::{CudaPrecision, CudaSearch};
+#[cfg(feature = "candle-cuda")]
+pub(crate) use summary::Summary;
 
 use crate::error::VqError;
 

@@ -16,6 +16,7 @@
 //! - `candle`: the quantiser as a candle operation with gradients.
 //! - `cuda`: the search and its training on an NVIDIA GPU, in module `cuda`. It builds and starts without CUDA; the driver is opened
 //!   when it is asked for.
+//! - `candle-cuda`: both, and the operation on candle's CUDA tensors. It needs a CUDA toolkit to build.
 
 #[cfg(feature = "candle")]
 pub mod candle;

@@ -1,6 +1,6 @@
 //! Batches and results that stay on the GPU.
 
-use cudarc::driver::CudaSlice;
+use cudarc::driver::{CudaSlice, CudaView};
 
 use super::at;
 use super::device::CudaDevice;
@@ -35,6 +35,13 @@ impl DeviceVectors {
         })
     }
 
+    pub(super) fn view(&self) -> VectorView<'_> {
+        VectorView {
+            data: self.data.as_view(),
+            shape: self.shape,
+        }
+    }
+
     /// The number of vectors.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -48,16 +55,23 @@ impl DeviceVectors {
     }
 }
 
+/// A batch of vectors in memory that belongs to somebody else.
+#[derive(Debug)]
+pub(crate) struct VectorView<'a> {
+    pub(crate) data: CudaView<'a, f32>,
+    pub(crate) shape: VectorShape,
+}
+
 /// What a search leaves in the memory of a GPU; made once, it serves any number of searches of the same shape.
 #[derive(Debug)]
 pub struct DeviceCodes {
     pub(super) shape: VectorShape,
     pub(super) layout: Layout,
-    pub(super) indices: CudaSlice<u32>,
+    pub(crate) indices: CudaSlice<u32>,
     pub(super) squared_distances: CudaSlice<f32>,
-    pub(super) quantized: Option<CudaSlice<f32>>,
+    pub(crate) quantized: Option<CudaSlice<f32>>,
     /// `[images, codes]` if wanted, then one word: the complement of the first vector that is not finite, or 0.
-    pub(super) counters: CudaSlice<u32>,
+    pub(crate) counters: CudaSlice<u32>,
     pub(super) histogram: bool,
     /// What each split of the codes has found; a single word where there is but one.
     pub(super) partial: CudaSlice<u32>,

@@ -3,11 +3,11 @@
 use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
 
 use super::at;
+use super::launch::DeviceSearch;
 use super::layout::THREADS;
-use super::memory::{DeviceCodes, DeviceVectors};
+use super::memory::{DeviceCodes, DeviceVectors, VectorView};
 use super::search::CudaSearch;
 use crate::error::VqError;
-use crate::nearest::NearestCode;
 use crate::sums::CodeSums;
 
 /// Counts and sums per code in the memory of a GPU.
@@ -26,7 +26,7 @@ impl CudaSearch {
         vectors: &DeviceVectors,
         found: &DeviceCodes,
     ) -> Result<CodeSums, VqError> {
-        let there = self.device_sums(vectors, found)?;
+        let there = self.there.sums(&vectors.view(), found)?;
         let stream = &self.device().stream;
         let copying = at("copying sums from the GPU");
         let result = CodeSums {
@@ -47,7 +47,11 @@ impl CudaSearch {
         found: &DeviceCodes,
         scale: f64,
     ) -> Result<Vec<f32>, VqError> {
-        self.bring_back(&self.device_codebook_gradient(vectors, found, scale)?)
+        self.bring_back(
+            &self
+                .there
+                .codebook_gradient(&vectors.view(), found, scale)?,
+        )
     }
 
     /// [`crate::commitment_gradient`] of vectors and codes on the GPU; the same bits.
@@ -63,7 +67,11 @@ impl CudaSearch {
         if vectors.is_empty() {
             return Ok(Vec::new());
         }
-        self.bring_back(&self.device_commitment_gradient(vectors, found, scale)?)
+        self.bring_back(
+            &self
+                .there
+                .commitment_gradient(&vectors.view(), found, scale)?,
+        )
     }
 
     fn bring_back(&self, values: &CudaSlice<f32>) -> Result<Vec<f32>, VqError> {
@@ -72,23 +80,21 @@ impl CudaSearch {
         self.device().wait()?;
         Ok(copied)
     }
+}
 
-    fn device_sums(
-        &self,
-        vectors: &DeviceVectors,
-        found: &DeviceCodes,
-    ) -> Result<DeviceSums, VqError> {
+impl DeviceSearch {
+    fn sums(&self, vectors: &VectorView<'_>, found: &DeviceCodes) -> Result<DeviceSums, VqError> {
         self.check(vectors, found)?;
-        let stream = &self.device().stream;
+        let stream = &self.device.stream;
         let allocating = at("reserving memory for sums");
-        let codes = self.codebook().codes();
+        let codes = self.codes.codes;
         let mut result = DeviceSums {
             counts: stream.alloc_zeros(codes).map_err(&allocating)?,
             sums: stream
-                .alloc_zeros(codes * self.codebook().dim())
+                .alloc_zeros(codes * self.codes.dim)
                 .map_err(&allocating)?,
         };
-        let mut arguments = stream.launch_builder(&self.device().kernels.code_sums);
+        let mut arguments = stream.launch_builder(&self.device.kernels.code_sums);
         arguments
             .arg(&vectors.data)
             .arg(&found.layout)
@@ -101,19 +107,19 @@ impl CudaSearch {
     }
 
     /// The gradient into the codebook, left on the GPU.
-    pub(crate) fn device_codebook_gradient(
+    pub(crate) fn codebook_gradient(
         &self,
-        vectors: &DeviceVectors,
+        vectors: &VectorView<'_>,
         found: &DeviceCodes,
         scale: f64,
     ) -> Result<CudaSlice<f32>, VqError> {
-        let DeviceSums { counts, sums } = self.device_sums(vectors, found)?;
-        let stream = &self.device().stream;
+        let DeviceSums { counts, sums } = self.sums(vectors, found)?;
+        let stream = &self.device.stream;
         let values = sums.len();
         let mut gradient = stream
             .alloc_zeros(values)
             .map_err(at("reserving memory for a gradient"))?;
-        let mut arguments = stream.launch_builder(&self.device().kernels.codebook_gradient);
+        let mut arguments = stream.launch_builder(&self.device.kernels.codebook_gradient);
         arguments
             .arg(&self.codes.rows)
             .arg(&counts)
@@ -129,15 +135,15 @@ impl CudaSearch {
     }
 
     /// The gradient into the vectors, left on the GPU in their layout.
-    pub(crate) fn device_commitment_gradient(
+    pub(crate) fn commitment_gradient(
         &self,
-        vectors: &DeviceVectors,
+        vectors: &VectorView<'_>,
         found: &DeviceCodes,
         scale: f64,
     ) -> Result<CudaSlice<f32>, VqError> {
         self.check(vectors, found)?;
-        let stream = &self.device().stream;
-        let values = vectors.len() * vectors.shape.dim;
+        let stream = &self.device.stream;
+        let values = vectors.shape.len() * vectors.shape.dim;
         let mut gradient = stream
             .alloc_zeros(values.max(1))
             .map_err(at("reserving memory for a gradient"))?;
@@ -145,7 +151,7 @@ impl CudaSearch {
             return Ok(gradient);
         }
         let factor = (2.0 * scale) as f32;
-        let mut arguments = stream.launch_builder(&self.device().kernels.commitment_gradient);
+        let mut arguments = stream.launch_builder(&self.device.kernels.commitment_gradient);
         arguments
             .arg(&vectors.data)
             .arg(&found.layout)

@@ -603,3 +603,33 @@ extern "C" __global__ void commitment_gradient(const float* z, Layout l, const u
     }
     gradient[at] = __fmul_rn(factor, __fsub_rn(z[at], codebook[(u64)indices[vector] * l.dim + component]));
 }
+
+// What the host wants to know of a batch, in one copy: summary[0..2] the sum of the squared distances (a double), summary[2] the word
+// about vectors that are not finite, summary[3] the largest |c|^2, then how often each code occurs. Block 0 adds, in an order that does
+// not vary; thread t of block b > 0 counts code (b - 1) THREADS + t.
+extern "C" __global__ void summarise(const float* distances, u32 vectors, const u32* counters, u32 images, u32 codes, const u32* largest,
+                                     u32* summary) {
+    __shared__ double sums[THREADS];
+    if (blockIdx.x > 0) {
+        u32 code = (blockIdx.x - 1) * THREADS + threadIdx.x;
+        if (code >= codes) return;
+        u32 count = 0;
+        for (u32 image = 0; image < images; ++image) count += counters[(u64)image * codes + code];
+        summary[4 + code] = count;
+        return;
+    }
+    double sum = 0.0;
+#pragma unroll 8
+    for (u32 at = threadIdx.x; at < vectors; at += THREADS) sum = __dadd_rn(sum, (double)distances[at]);
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    for (u32 step = THREADS / 2; step > 0; step /= 2) {
+        if (threadIdx.x < step) sums[threadIdx.x] += sums[threadIdx.x + step];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) {
+        *(double*)summary = sums[0];
+        summary[2] = counters[(u64)images * codes];
+        summary[3] = *largest;
+    }
+}

@@ -25,7 +25,8 @@ static std::function<void(void**)> entry_of(void (*kernel)(A...)) {
 #define KERNEL(name) {#name, entry_of(name)}
 static std::map<std::string, std::function<void(void**)>> kernels = {
     KERNEL(prepare_codes), KERNEL(nearest_f32), KERNEL(nearest_tf32x3), KERNEL(nearest_tf32),      KERNEL(nearest_bf16),
-    KERNEL(merge_splits),  KERNEL(code_sums),   KERNEL(codebook_gradient), KERNEL(commitment_gradient)};
+    KERNEL(merge_splits),  KERNEL(code_sums),   KERNEL(codebook_gradient), KERNEL(commitment_gradient),
+    KERNEL(summarise)};
 
 // ---- memory
 static const size_t GUARD = 64;

@@ -72,7 +72,7 @@ fn kernels_compile_and_the_checked_in_ptx_is_current() {
     for (architecture, ptx) in ARCHITECTURES.iter().zip(&compiled) {
         assert_eq!(
             ptx.matches(".visible .entry").count(),
-            9,
+            10,
             "{architecture}: kernels"
         );
     }

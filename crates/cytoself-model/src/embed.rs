@@ -55,9 +55,17 @@ impl Embedder {
     /// # Errors
     /// - the folder is no model folder, or its files do not fit each other.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        Self::open_on(folder, &Device::Cpu)
+    }
+
+    /// As [`Embedder::open`], on a device that [`open_device`](crate::open_device) has opened.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn open_on(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let folder = ModelFolder::open(folder)?;
         let config = folder.config()?;
-        let model = Model::with_weights(&config.model, &folder.best()?, &Device::Cpu)?.frozen()?;
+        let model = Model::with_weights(&config.model, &folder.best()?, device)?.frozen()?;
         Ok(Self {
             model,
             proteins: folder.proteins()?,
@@ -153,7 +161,7 @@ impl Embedder {
             });
             let mut done = 0;
             for images in receiver {
-                let images = images?;
+                let images = images?.to_device(self.model.device())?;
                 let places = done..done + images.dim(0)?;
                 done = places.end;
                 let outputs = outputs

@@ -93,6 +93,14 @@ pub enum ModelError {
         /// What to do about it.
         hint: String,
     },
+    /// A device that cannot be used.
+    #[error("device {name}: {message}")]
+    Device {
+        /// The device asked for.
+        name: String,
+        /// Why it cannot be used, and what to do.
+        message: String,
+    },
     /// The loss is not a number: training stopped, the last good checkpoint is kept.
     #[error(
         "training diverged: the loss of epoch {epoch}, batch {batch} is {loss}; the checkpoint of epoch {kept} is kept; try a lower learning rate"

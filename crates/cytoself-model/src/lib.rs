@@ -45,6 +45,7 @@
 //! subcellular localization (2022), doi:10.1038/s41592-022-01541-z.
 
 mod config;
+mod device;
 mod embed;
 mod error;
 mod exact;
@@ -61,6 +62,7 @@ mod training;
 mod weights;
 
 pub use config::*;
+pub use device::open_device;
 pub use embed::{Embedder, EmbeddingBlock, EmbeddingValues, OutputKind, OutputName};
 pub use error::ModelError;
 pub use inpainting::{

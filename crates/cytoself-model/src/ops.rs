@@ -8,11 +8,15 @@
 //! All maps are f32, contiguous, `[n, c, h, w]`. Work is cut into chunks that do not depend on the number of threads and partial
 //! sums are added in a fixed order, so a result has the same bits at any thread count. Vector code is chosen at run time
 //! ([`InstructionSet::detect`]): AVX2 with FMA, else portable code.
+//!
+//! With the feature `candle-cuda` the functions on tensors take tensors on an NVIDIA GPU too; [`Precision`] says how it multiplies.
 
 mod arrange;
 mod batch_norm;
 mod buffer;
 mod conv;
+#[cfg(feature = "candle-cuda")]
+mod cuda;
 mod depthwise;
 mod dropout;
 mod elementwise;
@@ -22,6 +26,7 @@ mod loss;
 mod matrix;
 mod optimizer;
 mod pool;
+mod precision;
 pub mod reference;
 mod resize;
 mod rng;
@@ -38,6 +43,8 @@ pub use batch_norm::{
 pub use conv::{
     ConvAlgorithm, conv2d, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient,
 };
+#[cfg(feature = "candle-cuda")]
+pub(crate) use cuda::Gpu;
 pub use depthwise::{
     depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
 };
@@ -51,6 +58,7 @@ pub use loss::{cross_entropy, cross_entropy_forward, mse, mse_forward};
 pub use optimizer::{Adam, AdamParams, adam_step};
 pub(crate) use pool::global_max;
 pub use pool::{max_pool2, max_pool2_backward, max_pool2_forward};
+pub use precision::Precision;
 pub use resize::{
     resize_bilinear, resize_bilinear_backward, resize_bilinear_forward, resize_nearest,
     resize_nearest_backward, resize_nearest_forward,

@@ -2,6 +2,8 @@
 
 use candle_core::{Result, Shape, Tensor};
 
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::tape::{push, rearranged};
 
 /// `x` in another shape.
@@ -19,8 +21,33 @@ pub(crate) fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
 /// # Errors
 /// - there is no such dimension.
 pub(crate) fn exchange(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
+    #[cfg(feature = "candle-cuda")]
+    if let Some(y) = turned(x, a, b)? {
+        return Ok(rearranged(x, y, move |g| exchange_alone(g, a, b)));
+    }
     let y = x.transpose(a, b)?.contiguous()?;
     Ok(rearranged(x, y, move |g| g.transpose(a, b)?.contiguous()))
+}
+
+/// As [`exchange`], leaving no trace.
+#[cfg(feature = "candle-cuda")]
+fn exchange_alone(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
+    match turned(x, a, b)? {
+        Some(y) => Ok(y),
+        None => x.transpose(a, b)?.contiguous(),
+    }
+}
+
+/// The last two of three dimensions exchanged by our kernel, where that is what is asked for and candle's graph, which could not see
+/// it, is not in use.
+#[cfg(feature = "candle-cuda")]
+fn turned(x: &Tensor, a: usize, b: usize) -> Result<Option<Tensor>> {
+    let ours = x.device().is_cuda() && x.rank() == 3 && a.min(b) == 1 && a.max(b) == 2;
+    if !ours || x.track_op() && !super::tape::on_tape() {
+        return Ok(None);
+    }
+    let (n, rows, columns) = x.dims3()?;
+    cuda::arrange::transpose(x, [n, rows, columns], (n, columns, rows)).map(Some)
 }
 
 /// `[n, c, h, w]` -> `[n, h, w, c]`, contiguous.
@@ -28,6 +55,14 @@ pub(crate) fn exchange(x: &Tensor, a: usize, b: usize) -> Result<Tensor> {
 /// # Errors
 /// - `x` does not have four dimensions.
 pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "candle-cuda")]
+    if x.device().is_cuda() && (super::tape::on_tape() || !x.track_op()) {
+        let (n, c, h, w) = x.dims4()?;
+        let y = cuda::arrange::transpose(x, [n, c, h * w], (n, h, w, c))?;
+        return Ok(rearranged(x, y, move |g| {
+            cuda::arrange::transpose(g, [n, h * w, c], (n, c, h, w))
+        }));
+    }
     let y = x.permute((0, 2, 3, 1))?.contiguous()?;
     Ok(rearranged(x, y, |g| g.permute((0, 3, 1, 2))?.contiguous()))
 }

@@ -10,6 +10,8 @@ pub use plain::{
 
 use super::arrange::join;
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::simd::InstructionSet;
 use super::tape::{apply1, apply2, apply3};
 use super::tensor::{like, slice, stored, with, with3};
@@ -130,6 +132,10 @@ pub fn batch_norm(
             "batch_norm: the residual must have the shape {:?}",
             x.dims()
         );
+    }
+    #[cfg(feature = "candle-cuda")]
+    if x.device().is_cuda() {
+        return cuda::batch_norm::batch_norm(x, affine, running, mode, eps, residual, activation);
     }
     let x = x.contiguous()?;
     let statistics = match mode {

@@ -6,10 +6,16 @@ mod pointwise;
 mod winograd;
 
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::geometry::{ConvGeometry, Padding};
 use super::simd::InstructionSet;
 use super::tape::apply2;
+#[cfg(feature = "candle-cuda")]
+use super::tape::tracks;
 use super::tensor::{gradient, slice, stored};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// How a convolution is computed.
@@ -209,6 +215,17 @@ impl CustomOp2 for Conv {
         stored(y, shape)
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::conv::forward(&self.geometry, x, xl, w, wl)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -217,6 +234,12 @@ impl CustomOp2 for Conv {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (g, algorithm) = (&self.geometry, self.algorithm);
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            let dx = tracks(x).then(|| cuda::conv::input_gradient(g, x, w, dy));
+            let dw = tracks(w).then(|| cuda::conv::weight_gradient(g, x, w, dy));
+            return Ok((dx.transpose()?, dw.transpose()?));
+        }
         let dx = gradient(x, dy, w, |dy, w, dx| {
             conv2d_input_gradient(dy, w, g, algorithm, dx)
         })?;

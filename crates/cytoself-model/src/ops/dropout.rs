@@ -1,9 +1,13 @@
 //! Dropout and stochastic depth; the masks are recomputed from their key, never stored.
 
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda::random::Drop;
 use super::rng::RngKey;
 use super::tape::apply1;
 use super::tensor::{like, slice, stored, with};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -95,6 +99,17 @@ struct Dropout {
     unit: usize,
 }
 
+#[cfg(feature = "candle-cuda")]
+impl Dropout {
+    fn on_gpu(&self) -> Drop {
+        Drop {
+            p: self.p,
+            key: self.key,
+            unit: self.unit,
+        }
+    }
+}
+
 impl CustomOp1 for Dropout {
     fn name(&self) -> &'static str {
         "dropout"
@@ -107,7 +122,16 @@ impl CustomOp1 for Dropout {
         stored(y, xl.shape().clone())
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.on_gpu().forward(x, xl)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            return self.on_gpu().backward(dy).map(Some);
+        }
         let mut dx = output(x.elem_count());
         with(dy, |dy| {
             dropout_forward(dy, self.p, self.key, self.unit, &mut dx)

@@ -1,10 +1,14 @@
 //! Activations, bias, joining of channels.
 
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::simd::math::{silu as silu_lanes, silu_slope};
 use super::simd::{InstructionSet, N, kernel};
 use super::tape::{apply1, apply2, tracks};
 use super::tensor::{gradient, like, slice, stored, with, with2};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -92,7 +96,17 @@ impl CustomOp1 for Silu {
         stored(y, xl.shape().clone())
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::elementwise::silu(x, xl)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            let dx = tracks(x).then(|| cuda::elementwise::silu_backward(x, dy));
+            return dx.transpose();
+        }
         gradient(x, x, dy, |x, dy, dx| {
             silu_backward(x, dy, InstructionSet::detect(), dx)
         })
@@ -125,7 +139,16 @@ impl CustomOp1 for Relu {
         )
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::elementwise::relu(x, xl)
+    }
+
     fn bwd(&self, _x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "candle-cuda")]
+        if y.device().is_cuda() {
+            return cuda::elementwise::relu_backward(y, dy).map(Some);
+        }
         let keep = |(y, d): (&f32, &f32)| if *y > 0.0 { *d } else { 0.0 };
         let dx = with2(y, dy, |y, dy| y.iter().zip(dy).map(keep).collect())?;
         like(dx, y).map(Some)
@@ -172,6 +195,17 @@ impl CustomOp2 for Add {
                 .for_each(|((y, a), b)| *y = a + b);
         });
         stored(y, al.shape().clone())
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        al: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::elementwise::add(a, al, b, bl)
     }
 
     fn bwd(
@@ -227,6 +261,17 @@ impl CustomOp2 for BiasAdd {
         stored(y, xl.shape().clone())
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::elementwise::bias_add(x, xl, b, bl)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -234,6 +279,11 @@ impl CustomOp2 for BiasAdd {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            let db = cuda::elementwise::bias_gradient(dy)?;
+            return Ok((Some(dy.clone()), Some(db)));
+        }
         let (n, c, h, w) = x.dims4()?;
         let sum = |map: &[f32]| map.iter().map(|v| f64::from(*v)).sum::<f64>();
         let db: Vec<f32> = with(dy, |dy| {
@@ -306,6 +356,17 @@ impl CustomOp2 for Concat {
         stored(y, (n, ca + cb, h, w))
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        al: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::elementwise::concat(a, al, b, bl)
+    }
+
     fn bwd(
         &self,
         a: &Tensor,
@@ -314,6 +375,12 @@ impl CustomOp2 for Concat {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (la, lb) = (image_length(a.shape())?, image_length(b.shape())?);
+        #[cfg(feature = "candle-cuda")]
+        if a.device().is_cuda() {
+            let da = tracks(a).then(|| cuda::elementwise::concat_gradient(a, dy, 0));
+            let db = tracks(b).then(|| cuda::elementwise::concat_gradient(b, dy, la));
+            return Ok((da.transpose()?, db.transpose()?));
+        }
         let part = |t: &Tensor, from: usize, length: usize| -> Result<Option<Tensor>> {
             if !tracks(t) {
                 return Ok(None);

@@ -1,7 +1,7 @@
 //! Shapes of the convolutions.
 
 /// Rows and columns of zeros around a map.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Padding {
     /// Rows above.
     pub top: usize,
@@ -45,7 +45,7 @@ impl Padding {
 /// let stem = ConvGeometry { batch: 1, in_channels: 2, out_channels: 32, height: 100, width: 100, kernel: [3, 3], stride: 2, padding: Padding::uniform(1) };
 /// assert_eq!((stem.out_height(), stem.out_width()), (50, 50));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvGeometry {
     /// Images.
     pub batch: usize,

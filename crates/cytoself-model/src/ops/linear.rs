@@ -1,10 +1,14 @@
 //! Dense layers.
 
 use super::buffer::{Shared, output};
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::matrix::{View, multiply};
 use super::simd::{InstructionSet, N, kernel, load_up_to};
 use super::tape::{apply2, apply3};
 use super::tensor::{gradient, like, slice, stored, with};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -215,6 +219,12 @@ impl Linear {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let shape = self.shape;
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            let dx = super::tape::tracks(x).then(|| cuda::linear::input_gradient(shape, x, w, dy));
+            let dw = super::tape::tracks(w).then(|| cuda::linear::weight_gradient(shape, x, w, dy));
+            return Ok((dx.transpose()?, dw.transpose()?));
+        }
         let dx = gradient(x, dy, w, |dy, w, dx| {
             linear_input_gradient(dy, w, shape, dx)
         })?;
@@ -240,6 +250,17 @@ impl CustomOp2 for Linear {
         self.forward(slice(x, xl)?, slice(w, wl)?, None)
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::linear::forward(self.shape, (x, xl), (w, wl), None)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -261,6 +282,12 @@ impl CustomOp3 for Linear {
         self.forward(slice(x, xl)?, slice(w, wl)?, Some(slice(b, bl)?))
     }
 
+    #[cfg(feature = "candle-cuda")]
+    #[rustfmt::skip] // as above
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, w: &CudaStorage, wl: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::linear::forward(self.shape, (x, xl), (w, wl), Some((b, bl)))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -270,6 +297,10 @@ impl CustomOp3 for Linear {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = self.backward(x, w, dy)?;
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            return Ok((dx, dw, Some(cuda::linear::bias_gradient(dy)?)));
+        }
         let db = with(dy, |dy| {
             let mut db = vec![0.0; self.shape[2]];
             for row in dy.chunks_exact(self.shape[2].max(1)) {

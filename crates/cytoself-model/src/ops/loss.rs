@@ -1,9 +1,13 @@
 //! The losses.
 
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::elementwise::CHUNK;
 use super::tape::{apply1, apply2};
 use super::tensor::{gradient, like, slice, stored, with};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -64,6 +68,17 @@ impl CustomOp2 for Mse {
         stored(vec![mse_forward(slice(a, al)?, slice(b, bl)?)], ())
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        al: &Layout,
+        b: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::loss::mse(a, al, b, bl)
+    }
+
     fn bwd(
         &self,
         a: &Tensor,
@@ -71,6 +86,10 @@ impl CustomOp2 for Mse {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "candle-cuda")]
+        if a.device().is_cuda() {
+            return cuda::loss::mse_backward(a, b, dy);
+        }
         let factor = 2.0 * dy.to_scalar::<f32>()? / a.elem_count() as f32;
         let difference = |x: &Tensor, y: &Tensor| {
             gradient(x, x, y, |x, y, d| {
@@ -135,15 +154,25 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
             labels.dtype()
         );
     }
-    let labels: Vec<u32> = labels.to_vec1()?;
-    if let Some((row, label)) = labels
+    let values: Vec<u32> = labels.to_vec1()?;
+    if let Some((row, label)) = values
         .iter()
         .enumerate()
         .find(|(_, l)| **l as usize >= classes)
     {
         bail!("cross_entropy: row {row} has the label {label}, but there are {classes} classes");
     }
-    apply1(&logits.contiguous()?, CrossEntropy { labels, classes })
+    #[cfg(feature = "candle-cuda")]
+    if logits.device().is_cuda() {
+        return cuda::loss::cross_entropy(logits, labels);
+    }
+    apply1(
+        &logits.contiguous()?,
+        CrossEntropy {
+            labels: values,
+            classes,
+        },
+    )
 }
 
 struct CrossEntropy {

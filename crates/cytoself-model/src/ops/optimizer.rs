@@ -1,5 +1,7 @@
 //! Adam and AdamW, one fused pass per parameter.
 
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::elementwise::CHUNK;
 use super::simd::{InstructionSet, N, kernel, load_up_to, store_up_to};
 use super::tensor::with;
@@ -78,6 +80,20 @@ impl StepFactors {
             eps: p.eps as f32,
         }
     }
+
+    /// In the order that the kernel of the GPU reads them in.
+    #[cfg(feature = "candle-cuda")]
+    fn numbers(&self) -> [f32; 7] {
+        [
+            self.shrink,
+            self.mean_rate,
+            self.beta2,
+            self.square_rate,
+            self.step_size,
+            self.root_correction,
+            self.eps,
+        ]
+    }
 }
 
 kernel! {
@@ -142,7 +158,67 @@ pub fn adam_step(
 struct Slot {
     name: String,
     var: Var,
-    means: RefCell<[Vec<f32>; 2]>,
+    means: RefCell<Means>,
+}
+
+/// The running means of the gradient and of its square, where the variable is.
+enum Means {
+    Processor([Vec<f32>; 2]),
+    #[cfg(feature = "candle-cuda")]
+    Gpu(cuda::optimizer::Means),
+}
+
+impl std::fmt::Debug for Means {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Means")
+    }
+}
+
+impl Slot {
+    fn check(&self, gradient: &Tensor) -> Result<()> {
+        if gradient.dims() != self.var.dims() {
+            bail!(
+                "Adam: {} has the shape {:?} but its gradient {:?}",
+                self.name,
+                self.var.dims(),
+                gradient.dims()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Means {
+    fn zeros(var: &Var) -> Result<Self> {
+        #[cfg(feature = "candle-cuda")]
+        if var.device().is_cuda() {
+            return cuda::optimizer::zeros(var).map(Self::Gpu);
+        }
+        let n = var.elem_count();
+        Ok(Self::Processor([vec![0.0; n], vec![0.0; n]]))
+    }
+
+    /// The values of one, as a tensor on the processor.
+    fn tensor(&self, which: usize, var: &Var) -> Result<Tensor> {
+        match self {
+            Self::Processor(means) => Tensor::from_slice(&means[which], var.shape(), &Device::Cpu),
+            #[cfg(feature = "candle-cuda")]
+            Self::Gpu(means) => {
+                let values = cuda::optimizer::download(var, &means[which])?;
+                Tensor::from_vec(values, var.shape(), &Device::Cpu)
+            }
+        }
+    }
+
+    #[cfg_attr(not(feature = "candle-cuda"), allow(unused_variables))]
+    fn set(&mut self, which: usize, var: &Var, values: Vec<f32>) -> Result<()> {
+        match self {
+            Self::Processor(means) => means[which] = values,
+            #[cfg(feature = "candle-cuda")]
+            Self::Gpu(means) => means[which] = cuda::optimizer::upload(var, &values)?,
+        }
+        Ok(())
+    }
 }
 
 /// Adam or AdamW over named variables, in place.
@@ -183,17 +259,16 @@ impl Adam {
             }
         }
         let slots = named.into_iter().map(|(name, var)| {
-            let n = var.elem_count();
-            Slot {
+            Ok(Slot {
+                means: RefCell::new(Means::zeros(&var)?),
                 name,
                 var,
-                means: RefCell::new([vec![0.0; n], vec![0.0; n]]),
-            }
+            })
         });
         Ok(Self {
             params,
             step: 0,
-            slots: slots.collect(),
+            slots: slots.collect::<Result<_>>()?,
         })
     }
 
@@ -218,18 +293,15 @@ impl Adam {
     /// * a gradient does not have the shape of its variable.
     pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
         self.step += 1;
+        #[cfg(feature = "candle-cuda")]
+        if self.slots.first().is_some_and(|s| s.var.device().is_cuda()) {
+            return self.step_on_gpu(gradients);
+        }
         for slot in &self.slots {
             let Some(gradient) = gradients.get(&slot.var) else {
                 continue;
             };
-            if gradient.dims() != slot.var.dims() {
-                bail!(
-                    "Adam: {} has the shape {:?} but its gradient {:?}",
-                    slot.name,
-                    slot.var.dims(),
-                    gradient.dims()
-                );
-            }
+            slot.check(gradient)?;
             slot.var.inplace_op1(&Update {
                 slot,
                 gradient,
@@ -240,6 +312,31 @@ impl Adam {
         Ok(())
     }
 
+    /// All variables in one launch.
+    #[cfg(feature = "candle-cuda")]
+    fn step_on_gpu(&self, gradients: &GradStore) -> Result<()> {
+        let means: Vec<_> = self.slots.iter().map(|s| s.means.borrow()).collect();
+        let mut parameters = Vec::with_capacity(self.slots.len());
+        for (slot, means) in self.slots.iter().zip(&means) {
+            let Some(gradient) = gradients.get(&slot.var) else {
+                continue;
+            };
+            slot.check(gradient)?;
+            let Means::Gpu(means) = &**means else {
+                bail!("Adam: all variables must be on one device")
+            };
+            parameters.push(cuda::optimizer::Parameter {
+                weights: &slot.var,
+                gradient: gradient.contiguous()?,
+                means,
+            });
+        }
+        cuda::optimizer::step(
+            &parameters,
+            StepFactors::new(&self.params, self.step).numbers(),
+        )
+    }
+
     /// The state: `exp_avg.NAME` and `exp_avg_sq.NAME` per variable (PyTorch's words); beside it keep [`Adam::steps`].
     ///
     /// # Errors
@@ -248,7 +345,8 @@ impl Adam {
         let tensors = self.slots.iter().flat_map(|slot| {
             let means = slot.means.borrow();
             [("exp_avg", 0), ("exp_avg_sq", 1)].map(|(kind, i)| {
-                Tensor::from_slice(&means[i], slot.var.shape(), &Device::Cpu)
+                means
+                    .tensor(i, &slot.var)
                     .map(|t| (format!("{kind}.{}", slot.name), t))
             })
         });
@@ -273,7 +371,8 @@ impl Adam {
                         t.dims()
                     );
                 }
-                slot.means.borrow_mut()[i] = t.flatten_all()?.to_vec1()?;
+                let values = t.flatten_all()?.to_vec1()?;
+                slot.means.borrow_mut().set(i, &slot.var, values)?;
             }
         }
         self.step = steps;
@@ -302,7 +401,10 @@ impl InplaceOp1 for Update<'_> {
             )
         };
         let mut means = self.slot.means.borrow_mut();
-        let [m, v] = &mut *means;
+        #[cfg_attr(not(feature = "candle-cuda"), allow(irrefutable_let_patterns))]
+        let Means::Processor([m, v]) = &mut *means else {
+            bail!("Adam: the variable {} has moved", self.slot.name)
+        };
         let (params, step, isa) = (self.params, self.step, InstructionSet::detect());
         with(self.gradient, |g| {
             adam_step(&mut weights[start..end], g, m, v, params, step, isa)

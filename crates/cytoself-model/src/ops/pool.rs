@@ -1,9 +1,13 @@
 //! Pooling by the maximum.
 
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::tape::apply1;
 use super::tensor::{like, slice, stored, with, with2};
 
@@ -97,7 +101,16 @@ impl CustomOp1 for MaxPool2 {
         stored(y, (n, c, h / 2, w / 2))
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::pool::max_pool2(x, xl)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            return cuda::pool::max_pool2_backward(x, dy).map(Some);
+        }
         let (_, _, h, w) = x.dims4()?;
         let mut dx = output(x.elem_count());
         with2(x, dy, |x, dy| max_pool2_backward(x, dy, [h, w], &mut dx))?;
@@ -110,6 +123,10 @@ impl CustomOp1 for MaxPool2 {
 /// # Errors
 /// * `x` does not have four dimensions.
 pub(crate) fn global_max(x: &Tensor) -> Result<Vec<f32>> {
+    #[cfg(feature = "candle-cuda")]
+    if x.device().is_cuda() {
+        return cuda::pool::global_max(x);
+    }
     let (_, _, h, w) = x.dims4()?;
     with(x, |x| {
         x.par_chunks((h * w).max(1))

@@ -3,8 +3,12 @@
 mod axis;
 
 use super::buffer::{output, scratch};
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::tape::apply1;
 use super::tensor::{like, slice, stored, with};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -171,6 +175,16 @@ struct Resize {
     kind: Kind,
 }
 
+#[cfg(feature = "candle-cuda")]
+impl Kind {
+    fn kernels(self) -> cuda::resize::Kernels {
+        match self {
+            Self::Bilinear => cuda::resize::BILINEAR,
+            Self::Nearest => cuda::resize::NEAREST,
+        }
+    }
+}
+
 impl CustomOp1 for Resize {
     fn name(&self) -> &'static str {
         "resize"
@@ -187,7 +201,17 @@ impl CustomOp1 for Resize {
         stored(y, (n, c, self.to[0], self.to[1]))
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::resize::forward(self.kind.kernels(), x, xl, self.from, self.to)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            let dx = cuda::resize::backward(self.kind.kernels(), x, dy, self.from, self.to)?;
+            return Ok(Some(dx));
+        }
         let mut dx = output(x.elem_count());
         let run = match self.kind {
             Kind::Bilinear => resize_bilinear_backward,

@@ -2,11 +2,15 @@
 
 use super::arrange::join;
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::elementwise::{silu_backward, silu_forward};
 use super::linear::{linear_forward, linear_input_gradient, linear_weight_gradient};
 use super::simd::InstructionSet;
 use super::tape::apply2;
 use super::tensor::{like, slice, stored, with3};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -56,6 +60,8 @@ pub fn squeeze_excite(
             r,
             plane: h * w,
             kept: OnceLock::new(),
+            #[cfg(feature = "candle-cuda")]
+            on_gpu: OnceLock::new(),
         },
     )
 }
@@ -74,6 +80,8 @@ struct SqueezeExcite {
     r: usize,
     plane: usize,
     kept: OnceLock<Kept>,
+    #[cfg(feature = "candle-cuda")]
+    on_gpu: OnceLock<cuda::squeeze_excite::Kept>,
 }
 
 impl SqueezeExcite {
@@ -82,6 +90,16 @@ impl SqueezeExcite {
         let (b1, rest) = rest.split_at(self.r);
         let (w2, b2) = rest.split_at(self.r * self.c);
         [w1, b1, w2, b2]
+    }
+
+    #[cfg(feature = "candle-cuda")]
+    fn sizes(&self) -> cuda::squeeze_excite::Sizes {
+        cuda::squeeze_excite::Sizes {
+            n: self.n,
+            c: self.c,
+            r: self.r,
+            plane: self.plane,
+        }
     }
 
     fn squeeze(&self, to: usize) -> [usize; 3] {
@@ -194,6 +212,21 @@ impl CustomOp2 for SqueezeExcite {
         stored(y, xl.shape().clone())
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        p: &CudaStorage,
+        pl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (kept, result) = self.sizes().forward(x, xl, p, pl)?;
+        if let Some(kept) = kept {
+            self.on_gpu.get_or_init(|| kept);
+        }
+        Ok(result)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -201,6 +234,11 @@ impl CustomOp2 for SqueezeExcite {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "candle-cuda")]
+        if let Some(kept) = self.on_gpu.get() {
+            let (dx, dpacked) = self.sizes().backward(x, packed, dy, kept)?;
+            return Ok((Some(dx), Some(dpacked)));
+        }
         let Some(kept) = self.kept.get() else {
             bail!("squeeze_excite: backward before forward")
         };

@@ -135,7 +135,11 @@ fn on_gpu(
 
     let named = |e| Failure::from(e).context(format!("--device {}", arguments.device));
     let precision = arguments.precision.parse().map_err(named)?;
-    let device = CudaDevice::new(ordinal, kernel_cache().as_deref()).map_err(named)?;
+    let device = CudaDevice::new(
+        ordinal,
+        cytoself_examples::model::device::kernel_cache().as_deref(),
+    )
+    .map_err(named)?;
     arguments.common.say(format_args!(
         "{}, compute capability {}.{}, kernels: {:?}",
         device.name(),
@@ -153,18 +157,6 @@ fn on_gpu(_: usize, arguments: &Arguments, _: Codebook) -> Result<Box<dyn Neares
         "--device {}: this program was built without CUDA; build it with --features cuda",
         arguments.device
     )))
-}
-
-/// Where compiled kernels are kept from one run to the next.
-#[cfg(feature = "cuda")]
-fn kernel_cache() -> Option<PathBuf> {
-    let folder = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(cache.join("cytoself").join("kernels"))
 }
 
 fn read_matrix(path: &Path, expected: &str) -> Result<(Vec<f32>, [usize; 2]), Failure> {

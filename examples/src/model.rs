@@ -1,5 +1,6 @@
 //! Training and embedding, as `train`, `embed`, `throughput` and `quickstart` run them.
 
+pub mod device;
 pub mod embed;
 pub mod held_out;
 mod memory;

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::atlas::{AtlasParams, write_atlas};
 use crate::cli::{Common, Failure};
+use crate::model::device::DeviceArgs;
 use crate::model::embed::{EmbedArgs, embed};
 use crate::model::train::{TrainArgs, train};
 use crate::output::Output;
@@ -214,6 +215,7 @@ impl Stages<'_> {
             split: None,
             shard: None,
             batch_size: 32,
+            device: DeviceArgs::default(),
         };
         embed(&arguments, &self.common).map(|_| ())
     }

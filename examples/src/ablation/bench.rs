@@ -10,6 +10,7 @@ use ndarray::{Array2, Ix2};
 use super::{Arguments, Entry, Line};
 use crate::cli::{Common, Failure};
 use crate::inpainting;
+use crate::model::device::DeviceArgs;
 use crate::model::embed::{EmbedArgs, embed_from};
 use crate::model::train::{TrainArgs, train_on};
 use crate::output::Output;
@@ -119,6 +120,7 @@ impl<'a> Bench<'a> {
             split: Some("test".to_string()),
             shard: None,
             batch_size: 32,
+            device: DeviceArgs::default(),
         };
         embed_from(self.crops, &arguments, &self.common_of(0)).map(|_| ())
     }

@@ -14,6 +14,7 @@ use cytoself_model::{
 };
 use ndarray::Array2;
 
+use super::device::DeviceArgs;
 use super::{held_out, split};
 use crate::cli::{Common, Failure};
 use crate::output::Output;
@@ -48,6 +49,9 @@ pub struct EmbedArgs {
     /// Crops in a batch
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub batch_size: usize,
+    /// Device and precision
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// A part of the work.
@@ -115,7 +119,7 @@ pub fn embed_from(
         .iter()
         .map(|o| o.parse())
         .collect::<Result<Vec<OutputName>, ModelError>>()?;
-    let embedder = Embedder::open(&args.model)?;
+    let embedder = Embedder::open_on(&args.model, &args.device.open()?)?;
     let splits = split::known(source.table(), &args.model)?;
     let rows = choose(args, source, &splits)?;
     let rows = args.shard.map_or(&rows[..], |s| s.of(&rows));

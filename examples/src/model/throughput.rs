@@ -9,6 +9,7 @@ use cytoself_model::{Config, Embedder, LossWeights, Model, ModelError, Noise, Ou
 use ndarray::Array4;
 use serde::Serialize;
 
+use super::device::DeviceArgs;
 use super::memory::peak;
 use crate::cli::{Common, Failure};
 use crate::progress::interrupted;
@@ -28,12 +29,9 @@ pub struct ThroughputArgs {
     /// Steps to time, after one that is not counted
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub steps: usize,
-    /// Where to compute: cpu (cuda needs a build with the feature candle-cuda)
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
-    /// Number format of the computation: f32 (tf32 and bf16 are for a GPU)
-    #[arg(long, value_name = "P", default_value = "f32")]
-    pub precision: String,
+    /// Device and precision
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Proteins that the heads tell apart
     #[arg(long, value_name = "N", default_value_t = 1311)]
     pub classes: usize,
@@ -80,16 +78,6 @@ pub struct Throughput {
 /// - an argument is impossible here;
 /// - the user interrupts.
 pub fn throughput(args: &ThroughputArgs, common: &Common) -> Result<Throughput, Failure> {
-    for (flag, value, only) in [
-        ("--device", &args.device, "cpu"),
-        ("--precision", &args.precision, "f32"),
-    ] {
-        if value != only {
-            return Err(Failure::input(format!(
-                "{flag} {value}: this build computes with {only}; leave {flag} out"
-            )));
-        }
-    }
     for (flag, value) in [
         ("--batch-size", args.batch_size),
         ("--steps", args.steps),
@@ -101,22 +89,22 @@ pub fn throughput(args: &ThroughputArgs, common: &Common) -> Result<Throughput, 
     }
     let mut config = Config::preset(&args.preset)?;
     config.model.classes = args.classes;
-    let model = Model::new(&config.model, common.seed, &Device::Cpu)?;
+    let device = args.device.open()?;
+    let model = Model::new(&config.model, common.seed, &device)?;
     let (images, labels) = random_batch(&config, args, common.seed)?;
     match args.what {
         What::Train => {
             let mut adam = adam(&model, &config)?;
-            let images =
-                Tensor::from_vec(images.iter().copied().collect(), images.dim(), &Device::Cpu)?;
-            let labels = Tensor::new(labels, &Device::Cpu)?;
-            measure(args, |step| {
+            let images = Tensor::from_vec(images.iter().copied().collect(), images.dim(), &device)?;
+            let labels = Tensor::new(labels, &device)?;
+            measure(args, &device, |step| {
                 train_step(&model, &mut adam, &images, &labels, common.seed, step)
             })
         }
         What::Embed => {
             let embedder = Embedder::new(&model)?;
             let output: OutputName = "vqvec2".parse()?;
-            measure(args, |_| {
+            measure(args, &device, |_| {
                 embedder.embed(images.view(), &[output]).map(|_| ())
             })
         }
@@ -177,8 +165,14 @@ fn train_step(
 
 fn measure(
     args: &ThroughputArgs,
+    device: &Device,
     mut step: impl FnMut(u64) -> Result<(), ModelError>,
 ) -> Result<Throughput, Failure> {
+    let mut step = |index| {
+        step(index)?;
+        // What a GPU does it does after the call has returned.
+        device.synchronize().map_err(ModelError::from)
+    };
     step(0)?;
     let before = cpu_seconds();
     let mut step_seconds = Vec::with_capacity(args.steps);
@@ -224,8 +218,7 @@ mod tests {
             preset: "torch-micro".into(),
             batch_size: 2,
             steps: 3,
-            device: "cpu".into(),
-            precision: "f32".into(),
+            device: DeviceArgs::default(),
             classes: 5,
             settings: false,
         }
@@ -245,7 +238,7 @@ mod tests {
             assert!(found.images_per_second > 0.0);
         }
         let mut wrong = arguments(What::Train);
-        wrong.precision = "bf16".into();
+        wrong.device.precision = "bf16".into();
         let error = throughput(&wrong, &common).unwrap_err();
         assert!(matches!(error, Failure::Input(m) if m.contains("--precision bf16")));
     }

@@ -1,0 +1,213 @@
+//! A device against the processor.
+
+use candle_core::{Device, Tensor, Var};
+use cytoself_model::ops::{self, Adam, AdamParams, Precision};
+use cytoself_model::{Config, LossWeights, Model, ModelError, Noise, Pass};
+use cytoself_vq::candle::{QuantizeOptions, split_quantize};
+
+use super::Failure;
+use super::cases::{self, Case, noise};
+
+/// Results by name.
+type Found = Vec<(String, Tensor)>;
+
+/// How far a result may be from the processor's, relative to its largest value.
+fn tolerance(precision: Precision, multiplies: bool) -> f64 {
+    match (precision, multiplies) {
+        // 10 and 7 bits of fraction, and sums of up to 3000 products.
+        (Precision::Tf32, true) => 5e-3,
+        (Precision::Bf16, true) => 5e-2,
+        _ => 2e-5,
+    }
+}
+
+/// Compares everything; prints a line for each and tells whether all is within tolerance.
+pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<bool, Failure> {
+    let mut fine = true;
+    for case in cases::all(small) {
+        let limit = tolerance(precision, case.multiplies);
+        let compared =
+            operation(&case, &Device::Cpu).and_then(|here| Ok((here, operation(&case, device)?)));
+        fine &= told(&case.name, precision, limit, compared);
+    }
+    let both = |f: &dyn Fn(&Device) -> Result<Found, Failure>| Ok((f(&Device::Cpu)?, f(device)?));
+    fine &= told("adam", precision, 2e-6, both(&adam));
+    fine &= told(
+        "split quantize",
+        precision,
+        2e-6,
+        both(&|d| quantizer(d, small)),
+    );
+    let presets = ["torch-micro", "small", "paper", "torch-split9"];
+    for preset in &presets[..if small { 1 } else { presets.len() }] {
+        // Rounding grows from layer to layer, and codes that are nearly as near as others change.
+        let limit = match precision {
+            Precision::F32 => 2e-3,
+            Precision::Tf32 => 5e-2,
+            _ => 3e-1,
+        };
+        let name = format!("network {preset}");
+        fine &= told(&name, precision, limit, both(&|d| network(preset, d)));
+    }
+    Ok(fine)
+}
+
+/// Prints the largest difference of two sets of results.
+fn told(
+    name: &str,
+    precision: Precision,
+    limit: f64,
+    compared: Result<(Found, Found), Failure>,
+) -> bool {
+    let line = |text: String, fine: bool| {
+        println!("{{\"op\": {name:?}, \"precision\": \"{precision}\", {text}, \"ok\": {fine}}}");
+        fine
+    };
+    match compared.and_then(|(here, there)| worst(&here, &there)) {
+        Ok((error, part)) => line(
+            format!("\"error\": {error:.2e}, \"in\": {part:?}, \"limit\": {limit:.0e}"),
+            error <= limit,
+        ),
+        Err(error) => line(format!("\"failed\": {:?}", error.to_string()), false),
+    }
+}
+
+/// The largest difference relative to the largest value of the part, and the part.
+fn worst(here: &Found, there: &Found) -> Result<(f64, String), Failure> {
+    let mut worst = (0.0, String::new());
+    for ((name, a), (_, b)) in here.iter().zip(there) {
+        let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+        let (a, b) = (values(a)?, values(b)?);
+        if a.len() != b.len() || b.iter().any(|v| !v.is_finite()) {
+            return Err(format!("{name}: another size, or not finite").into());
+        }
+        let largest = a.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+        let difference = a
+            .iter()
+            .zip(&b)
+            .fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        let error = f64::from(difference / largest);
+        if error >= worst.0 {
+            worst = (error, name.clone());
+        }
+    }
+    Ok(worst)
+}
+
+fn operation(case: &Case, device: &Device) -> Result<Found, Failure> {
+    let inputs = cases::inputs(case, device)?;
+    let tensors: Vec<Tensor> = inputs.iter().map(|v| v.as_tensor().clone()).collect();
+    let ((y, loss), tape) = ops::record(|| -> candle_core::Result<_> {
+        let y = (case.run)(&tensors)?;
+        let target = noise(y.dims(), 99)?.to_device(device)?;
+        let loss = ops::mse(&y, &target)?;
+        Ok((y, loss))
+    })?;
+    let mut found = vec![
+        ("result".to_string(), y),
+        ("loss".to_string(), loss.clone()),
+    ];
+    if let Some(kept) = cases::left_behind() {
+        found.push(("running values".to_string(), kept));
+    }
+    let gradients = tape.backward(&loss)?;
+    for (i, input) in inputs.iter().enumerate() {
+        let gradient = gradients.get(input).ok_or("no gradient")?;
+        found.push((format!("gradient {i}"), gradient.clone()));
+    }
+    Ok(found)
+}
+
+fn adam(device: &Device) -> Result<Found, Failure> {
+    let shapes: [&[usize]; 3] = [&[3], &[100, 300], &[8192]];
+    let named: Vec<(String, Var)> = shapes
+        .iter()
+        .enumerate()
+        .map(|(i, shape)| {
+            let value = noise(shape, i as u64)?.to_device(device)?;
+            Ok((format!("w{i}"), Var::from_tensor(&value)?))
+        })
+        .collect::<candle_core::Result<_>>()?;
+    let mut adam = Adam::new(named.clone(), AdamParams::adam_w(1e-2))?;
+    for _ in 0..5 {
+        let (loss, tape) = ops::record(|| -> candle_core::Result<_> {
+            let mut total: Option<Tensor> = None;
+            for (_, w) in &named {
+                let term = ops::mse(w, &w.ones_like()?)?;
+                total = Some(match total {
+                    Some(t) => ops::add(&t, &term)?,
+                    None => term,
+                });
+            }
+            total.ok_or_else(|| candle_core::Error::Msg("no variable".into()))
+        })?;
+        adam.step(&tape.backward(&loss)?)?;
+    }
+    let mut found: Found = named
+        .iter()
+        .map(|(n, w)| (n.clone(), w.as_tensor().clone()))
+        .collect();
+    found.extend(adam.state()?);
+    Ok(found)
+}
+
+fn quantizer(device: &Device, small: bool) -> Result<Found, Failure> {
+    let (images, codes) = if small { (2, 100) } else { (16, 2048) };
+    let mut found = Vec::new();
+    for (split, side) in [(1, 25), (9, 4)] {
+        let z = Var::from_tensor(&noise(&[images, split * 64, side, side], 1)?.to_device(device)?)?;
+        let c = Var::from_tensor(&noise(&[codes, 64], 2)?.to_device(device)?)?;
+        let options = QuantizeOptions::default().split(split);
+        let q = split_quantize(&z, &c, &options)?;
+        let loss = (&q.loss + q.quantized.sqr()?.mean_all()?)?;
+        let gradients = loss.backward()?;
+        let part = |name: &str| format!("{name}, split {split}");
+        found.push((
+            part("indices"),
+            q.indices.to_dtype(candle_core::DType::F32)?,
+        ));
+        found.push((part("histogram"), q.histogram));
+        found.push((part("quantized"), q.quantized.clone()));
+        found.push((part("loss"), q.loss));
+        found.push((
+            part("perplexity"),
+            Tensor::new(q.perplexity as f32, device)?,
+        ));
+        for (name, v) in [("into z", &z), ("into codes", &c)] {
+            let gradient = gradients.get(v).ok_or("no gradient")?;
+            found.push((part(name), gradient.clone()));
+        }
+    }
+    Ok(found)
+}
+
+/// The loss of a training pass and the norms of all gradients.
+fn network(preset: &str, device: &Device) -> Result<Found, Failure> {
+    let mut config = Config::preset(preset)?.model;
+    config.classes = 7;
+    let model = Model::new(&config, 5, device)?;
+    let [h, w] = config.input;
+    let images = noise(&[2, config.channels.len(), h, w], 11)?.to_device(device)?;
+    let labels = Tensor::new(&[3u32, 6], device)?;
+    let pass = Pass::train(Noise { seed: 1, step: 2 });
+    let (loss, tape) = ops::record(|| -> Result<_, ModelError> {
+        let forward = model.forward(&images, &pass)?;
+        Ok(model
+            .loss(&forward, &images, &labels, &LossWeights::new(0.1))?
+            .0)
+    })?;
+    let gradients = tape.backward(&loss)?;
+    let mut norms = Vec::new();
+    for p in model.parameters().weights() {
+        if let Some(g) = gradients.get(&p.value) {
+            norms.push(g.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt());
+        }
+    }
+    Ok(vec![
+        ("loss".into(), loss),
+        (
+            "norms of gradients".into(),
+            Tensor::new(norms, &Device::Cpu)?,
+        ),
+    ])
+}

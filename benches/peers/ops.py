@@ -3,7 +3,7 @@
     python3 benches/peers/ops.py --venv .venv/peers --batch 16 --threads 1 2 --output docs/benchmarks/ops.md
 
 Makes the virtual environment if it is missing (PyTorch CPU from its own index), builds the Rust side (`cargo build --release
--p cytoself-benches --example ops_peer`), and runs each operation in rounds: PyTorch, ours, PyTorch, ours, ... The best round of
+--workspace --example ops_peer`), and runs each operation in rounds: PyTorch, ours, PyTorch, ours, ... The best round of
 each counts: least wall time and least mean CPU time per call, in milliseconds. PyTorch runs in its better layout (NCHW or
 channels-last), chosen per operation by CPU time.
 """
@@ -147,7 +147,7 @@ def torch_times(kind, n, batch, budget):
 
 class Ours:
     def __init__(self):
-        subprocess.run(["cargo", "build", "--release", "-q", "-p", "cytoself-benches", "--example", "ops_peer"], cwd=ROOT, check=True)
+        subprocess.run(["cargo", "build", "--release", "-q", "--workspace", "--example", "ops_peer"], cwd=ROOT, check=True)
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         self.process = subprocess.Popen([target / "release" / "examples" / "ops_peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

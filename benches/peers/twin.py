@@ -2,8 +2,8 @@
 
     python3 benches/peers/twin.py --check model/config.toml weights.safetensors x.npy
 
-Only configurations in the manner of the PyTorch code (symmetric padding, nearest upsampling, resize decoders). Two forms of
-the quantiser: `full`, with the arithmetic of the reference layer (softmax histogram, one-hot, second product), and `lean`
+Configurations in the manner of the PyTorch code (symmetric padding, nearest upsampling, resize decoders) and of the paper
+(TensorFlow's padding, its bilinear upsampling, doubling decoders, channels-last heads). Two forms of the quantiser: `full`, with the arithmetic of the reference layer (softmax histogram, one-hot, second product), and `lean`
 (product and argmin only).
 """
 import math, tomllib
@@ -18,9 +18,19 @@ def norm(config, channels, affine=True):
     return nn.BatchNorm2d(channels, eps=n["epsilon"], momentum=n["momentum"], affine=affine)
 
 
+class Even(nn.Conv2d):
+    """TensorFlow's padding of a strided convolution: a map of even size gets a row and a column less in front."""
+
+    def forward(self, x):
+        half = self.kernel_size[0] // 2
+        top, left = (half - (side % 2 == 0) for side in x.shape[2:])
+        return F.conv2d(F.pad(x, (left, half, top, half)), self.weight, self.bias, self.stride, 0, 1, self.groups)
+
+
 def conv_norm(config, i, o, k, stride=1, groups=1, act=True):
-    layers = [nn.Conv2d(i, o, k, stride, k // 2, groups=groups, bias=False), norm(config, o)]
-    return nn.Sequential(*layers, *([nn.SiLU()] if act else []))
+    even = config["model"]["padding"] == "tensorflow" and stride == 2
+    conv = Even(i, o, k, stride, groups=groups, bias=False) if even else nn.Conv2d(i, o, k, stride, k // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, norm(config, o), *([nn.SiLU()] if act else []))
 
 
 class Squeeze(nn.Module):
@@ -55,6 +65,8 @@ def encoder(config, level, i):
     if "stem" in e:
         features.append(conv_norm(config, i, e["stem"]["channels"], 3, e["stem"]["stride"]))
         i = e["stem"]["channels"]
+    else:
+        features.append(nn.Identity())  # the stages count from 1 all the same
     for s in e["stages"]:
         blocks = []
         for r in range(s["repeats"]):
@@ -69,13 +81,15 @@ def encoder(config, level, i):
 
 
 class ConvNormNamed(nn.Module):
-    def __init__(self, config, d, i, o, k):
+    def __init__(self, config, d, i, o, k, padding=None):
         super().__init__()
-        self.conv = nn.Conv2d(i, o, k, padding=k // 2, bias=d["bias"])
+        padding = [k // 2] * 4 if padding is None else padding
+        self.padding = padding if len(set(padding)) > 1 else None
+        self.conv = nn.Conv2d(i, o, k, padding=0 if self.padding else padding[0], bias=d["bias"])
         self.bn = norm(config, o, d["affine"])
 
     def forward(self, x):
-        return F.silu(self.bn(self.conv(x)))
+        return F.silu(self.bn(self.conv(F.pad(x, self.padding) if self.padding else x)))
 
 
 class Unit(nn.Module):
@@ -100,7 +114,12 @@ class Decoder(nn.Module):
         n = max(math.ceil(math.log2(t / s)) for s, t in zip(size, target))
         for b in range(n):
             side = tuple(math.ceil(t / 2 ** (n - 1 - b)) for t in target)
-            last = b == n - 1
+            padding, last = None, b == n - 1
+            if d["style"] == "double":
+                # The last convolution brings the doubled map to its size: two rows less without padding, one less with a row in front.
+                doubled = tuple(2 * s for s in size)
+                pads = [{0: (1, 1), 1: (1, 0), 2: (0, 0)}[s - t] for s, t in zip(doubled, side)]
+                padding, size, side = [*pads[1], *pads[0]], side, doubled
             o = max(i // 2, d["minimum"])
             if last and not linear:
                 o = channels
@@ -109,7 +128,7 @@ class Decoder(nn.Module):
             for u in range(d["units"]):
                 block.res_repeat.add_module(f"res{u + 1}", Unit(config, d, i))
             inner.add_module(f"resrep{b + 1}", block)
-            inner.add_module(f"resrep{b + 1}last", ConvNormNamed(config, d, i, o, 3))
+            inner.add_module(f"resrep{b + 1}last", ConvNormNamed(config, d, i, o, 3, padding))
             self.blocks.append((side, f"resrep{b + 1}"))
             i = o
         if linear:
@@ -155,33 +174,52 @@ class Quantizer(nn.Module):
 
 
 class Head(nn.Module):
-    def __init__(self, h, inputs, classes):
+    def __init__(self, h, inputs, classes, last):
         super().__init__()
+        self.last = last
         layers = [nn.Dropout(h["input_dropout"]), nn.Linear(inputs, h.get("hidden", classes))]
         if "hidden" in h:
             layers += [nn.ReLU(), nn.Dropout(h["hidden_dropout"]), nn.Linear(h["hidden"], classes)]
         self.fc_list = nn.Sequential(*layers)
 
     def forward(self, x):
-        return self.fc_list(x.flatten(1))
+        return self.fc_list((x.permute(0, 2, 3, 1) if self.last else x).flatten(1))
 
 
 def sizes(model):
     found, size = [], tuple(model["input"])
     for level in model["levels"]:
         e = level["encoder"]
-        for stride in [e["stem"]["stride"]] * ("stem" in e) + [s["stride"] for s in e["stages"]]:
+        for stride in ([e["stem"]["stride"]] if "stem" in e else []) + [s["stride"] for s in e["stages"]]:
             size = tuple(-(-s // stride) for s in size)
         found.append(size)
     return found
+
+
+def legacy(x, size):
+    """TensorFlow 1's bilinear grid, `i * in / out`, as a product with a matrix along each axis."""
+
+    def matrix(inside, outside):
+        at = torch.arange(outside, dtype=torch.float64) * inside / outside
+        low = at.floor().long()
+        part = (at - low).float()
+        m = torch.zeros(outside, inside)
+        rows = torch.arange(outside)
+        m.index_put_((rows, low), 1 - part, accumulate=True)
+        m.index_put_((rows, (low + 1).clamp(max=inside - 1)), part, accumulate=True)
+        return m.to(x.device)
+
+    return matrix(x.shape[2], size[0]) @ x @ matrix(x.shape[3], size[1]).t()
 
 
 class Twin(nn.Module):
     def __init__(self, config, full=True):
         super().__init__()
         m = config["model"]
-        if m["padding"] != "symmetric" or m["upsampling"] != "nearest":
-            raise SystemExit("twin: expected a configuration in the manner of the PyTorch code")
+        known = m["padding"] in ("symmetric", "tensorflow") and m["upsampling"] in ("nearest", "bilinear-legacy")
+        if not known or m["inner_target"] not in ("quantized", "encoder"):
+            raise SystemExit("twin: expected a configuration in the manner of the PyTorch code or of the paper")
+        self.legacy, self.inner = m["upsampling"] == "bilinear-legacy", m["inner_target"]
         one, two = m["levels"]
         (s1, s2), w = sizes(m), [l["quantizer"]["split"] * l["quantizer"]["dimension"] for l in m["levels"]]
         self.encoders = nn.ModuleList([encoder(config, one, len(m["channels"])), encoder(config, two, w[0])])
@@ -193,7 +231,7 @@ class Twin(nn.Module):
         )
         self.vq_layers = nn.ModuleList([Quantizer(l["quantizer"], full) for l in m["levels"]])
         self.fc_layers = nn.ModuleList(
-            [Head(l["head"], c * s[0] * s[1], m["classes"]) for l, c, s in zip(m["levels"], w, (s1, s2))]
+            [Head(l["head"], c * s[0] * s[1], m["classes"], m["flatten"] == "channel-last") for l, c, s in zip(m["levels"], w, (s1, s2))]
         )
         self.s1 = s1
 
@@ -204,11 +242,11 @@ class Twin(nn.Module):
         z1 = self.encoders[0].features(x)
         q1, v1 = self.vq_layers[0](z1)
         q2, v2 = self.vq_layers[1](self.encoders[1].features(z1))
-        raised = F.interpolate(q2, size=self.s1, mode="nearest")
+        raised = legacy(q2, self.s1) if self.legacy else F.interpolate(q2, size=self.s1, mode="nearest")
         reconstruction = self.decoders[0](torch.cat([raised, q1], 1))
         inner = self.decoders[1](q2)
         heads = sum(F.cross_entropy(h(q), labels) for h, q in zip(self.fc_layers, (q1, q2)))
-        return F.mse_loss(reconstruction, x) / variance + F.mse_loss(inner, q1) + v1 + v2 + heads
+        return F.mse_loss(reconstruction, x) / variance + F.mse_loss(inner, q1 if self.inner == "quantized" else z1) + v1 + v2 + heads
 
 
 def load(path, full=True):

@@ -19,13 +19,18 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `n` values of this thread's scratch memory, with arbitrary content, for the length of `f`.
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Lends `n` values of this thread's scratch memory, with arbitrary content, for the length of `f`. They begin with a cache line.
 pub(crate) fn scratch<R>(n: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = FREE.with_borrow_mut(|free| take_fitting(free, n));
-    if buffer.len() < n {
-        buffer.resize(n, 0.0);
+    let room = n + LINE / size_of::<f32>();
+    let mut buffer = FREE.with_borrow_mut(|free| take_fitting(free, room));
+    if buffer.len() < room {
+        buffer.resize(room, 0.0);
     }
-    let result = f(&mut buffer[..n]);
+    let first = buffer.as_ptr().align_offset(LINE).min(room - n);
+    let result = f(&mut buffer[first..first + n]);
     FREE.with_borrow_mut(|free| free.push(buffer));
     result
 }

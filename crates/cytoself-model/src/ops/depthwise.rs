@@ -1,7 +1,8 @@
 //! Depthwise convolution: every channel with its own kernel.
 
-mod general;
-mod phases;
+mod interleave;
+mod lanes;
+mod taps;
 
 use super::buffer::output;
 use super::geometry::{ConvGeometry, Padding};
@@ -13,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 /// Convolves every channel of `x` with its own kernel.
 ///
 /// # Shapes
-/// `x: [n, c, h, w]`, `w: [c, 1, k, l]`, `y` as [`ConvGeometry`]; all f32. Kernels 3x3 and 5x5 with stride 1 and 2 have vector code.
+/// `x: [n, c, h, w]`, `w: [c, 1, k, l]`, `y` as [`ConvGeometry`]; all f32.
 ///
 /// # Errors
 /// * the tensors do not have four dimensions, or their channels differ;
@@ -63,10 +64,7 @@ pub fn depthwise_forward(
     y: &mut [f32],
 ) {
     assert_lengths(geometry, x, w, y);
-    match phases::Plan::new(geometry) {
-        Some(plan) => phases::forward(x, w, &plan, isa, y),
-        None => general::forward(x, w, geometry, y),
-    }
+    lanes::forward(x, w, geometry, isa, y);
 }
 
 /// The gradient of the input of [`depthwise_forward`].
@@ -81,10 +79,7 @@ pub fn depthwise_input_gradient(
     dx: &mut [f32],
 ) {
     assert_lengths(geometry, dx, w, dy);
-    match phases::Plan::new(geometry) {
-        Some(plan) => phases::input_gradient(dy, w, &plan, isa, dx),
-        None => general::input_gradient(dy, w, geometry, dx),
-    }
+    lanes::input_gradient(dy, w, geometry, isa, dx);
 }
 
 /// The gradient of the weights of [`depthwise_forward`].
@@ -99,10 +94,7 @@ pub fn depthwise_weight_gradient(
     dw: &mut [f32],
 ) {
     assert_lengths(geometry, x, dw, dy);
-    match phases::Plan::new(geometry) {
-        Some(plan) => phases::weight_gradient(x, dy, &plan, isa, dw),
-        None => general::weight_gradient(x, dy, geometry, dw),
-    }
+    lanes::weight_gradient(x, dy, geometry, isa, dw);
 }
 
 fn assert_lengths(g: &ConvGeometry, x: &[f32], w: &[f32], y: &[f32]) {

@@ -70,6 +70,8 @@ pub(crate) trait Lanes {
     unsafe fn load_fours(p: *const f32) -> [Self::V; 4];
     /// The inverse of [`Lanes::load_fours`].
     unsafe fn store_fours(p: *mut f32, a: [Self::V; 4]);
+    /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
+    unsafe fn transpose(a: [Self::V; N]) -> [Self::V; N];
     /// Every lane takes the next one's value, the last takes `last`.
     unsafe fn shift(a: Self::V, last: f32) -> Self::V;
     /// The sum of the lanes in a fixed order.

@@ -1,6 +1,6 @@
 //! Lanes of AVX2 with FMA.
 
-use super::Lanes;
+use super::{Lanes, N};
 use std::arch::x86_64::*;
 
 /// AVX2 and FMA.
@@ -133,6 +133,34 @@ impl Lanes for Avx2 {
             _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x20>(g2, g3));
             _mm256_storeu_ps(p.add(16), _mm256_permute2f128_ps::<0x31>(g0, g1));
             _mm256_storeu_ps(p.add(24), _mm256_permute2f128_ps::<0x31>(g2, g3));
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(a: [__m256; N]) -> [__m256; N] {
+        unsafe {
+            // Pairs of rows, then fours in each half, then the halves.
+            let lo = |i: usize| _mm256_unpacklo_ps(a[i], a[i + 1]);
+            let hi = |i: usize| _mm256_unpackhi_ps(a[i], a[i + 1]);
+            let fours = |i: usize| {
+                let (l0, h0, l2, h2) = (lo(i), hi(i), lo(i + 2), hi(i + 2));
+                [
+                    _mm256_shuffle_ps::<0x44>(l0, l2),
+                    _mm256_shuffle_ps::<0xEE>(l0, l2),
+                    _mm256_shuffle_ps::<0x44>(h0, h2),
+                    _mm256_shuffle_ps::<0xEE>(h0, h2),
+                ]
+            };
+            let (top, bottom) = (fours(0), fours(4));
+            [
+                _mm256_permute2f128_ps::<0x20>(top[0], bottom[0]),
+                _mm256_permute2f128_ps::<0x20>(top[1], bottom[1]),
+                _mm256_permute2f128_ps::<0x20>(top[2], bottom[2]),
+                _mm256_permute2f128_ps::<0x20>(top[3], bottom[3]),
+                _mm256_permute2f128_ps::<0x31>(top[0], bottom[0]),
+                _mm256_permute2f128_ps::<0x31>(top[1], bottom[1]),
+                _mm256_permute2f128_ps::<0x31>(top[2], bottom[2]),
+                _mm256_permute2f128_ps::<0x31>(top[3], bottom[3]),
+            ]
         }
     }
     #[inline(always)]

@@ -107,6 +107,10 @@ impl Lanes for Portable {
         unsafe { p.cast::<[f32; 4 * N]>().write_unaligned(values) }
     }
     #[inline(always)]
+    unsafe fn transpose(a: [[f32; N]; N]) -> [[f32; N]; N] {
+        std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]))
+    }
+    #[inline(always)]
     unsafe fn shift(a: [f32; N], last: f32) -> [f32; N] {
         std::array::from_fn(|i| if i + 1 < N { a[i + 1] } else { last })
     }

@@ -5,10 +5,16 @@ mod lanes;
 mod taps;
 
 use super::buffer::output;
+#[cfg(feature = "candle-cuda")]
+use super::cuda;
 use super::geometry::{ConvGeometry, Padding};
 use super::simd::InstructionSet;
 use super::tape::apply2;
+#[cfg(feature = "candle-cuda")]
+use super::tape::tracks;
 use super::tensor::{gradient, slice, stored};
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// Convolves every channel of `x` with its own kernel.
@@ -135,6 +141,17 @@ impl CustomOp2 for Depthwise {
         stored(y, (g.batch, g.out_channels, g.out_height(), g.out_width()))
     }
 
+    #[cfg(feature = "candle-cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        w: &CudaStorage,
+        wl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::depthwise::forward(&self.geometry, x, xl, w, wl)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -143,6 +160,12 @@ impl CustomOp2 for Depthwise {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (g, isa) = (&self.geometry, InstructionSet::detect());
+        #[cfg(feature = "candle-cuda")]
+        if x.device().is_cuda() {
+            let dx = tracks(x).then(|| cuda::depthwise::input_gradient(g, x, w, dy));
+            let dw = tracks(w).then(|| cuda::depthwise::weight_gradient(g, x, w, dy));
+            return Ok((dx.transpose()?, dw.transpose()?));
+        }
         let dx = gradient(x, dy, w, |dy, w, dx| {
             depthwise_input_gradient(dy, w, g, isa, dx)
         })?;

@@ -4,7 +4,7 @@
 # Rust and Python; a CUDA toolkit is made from PyPI's wheels where there is none.
 #
 #   benches/gpu/run.sh [PYTHON]      PYTHON: one that has torch with CUDA and numpy; otherwise a virtual environment is made
-#   DRY=1 benches/gpu/run.sh ...     tries the scripts without a GPU: small shapes, on the processor
+#   DRY=1 benches/gpu/run.sh ...     tries the scripts without a GPU: small shapes, on the processor; PROFILE=dev compiles faster
 #   BATCHES="32 128" PRESETS="paper torch-split9" PRECISIONS="f32 tf32 bf16" choose what is timed
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -31,7 +31,7 @@ if [ ! -x "$(command -v "$python")" ]; then
 fi
 
 profile="${PROFILE:-release}"
-binaries="target/$profile/examples"
+binaries="target/${profile/#dev/debug}/examples"
 if [ -n "$dry" ]; then
     cargo build --profile "$profile" --workspace --example ops_gpu --example throughput
     "$binaries/ops_gpu" check cpu small | tee "$out/ops-check.jsonl"

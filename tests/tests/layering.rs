@@ -157,20 +157,33 @@ fn every_library_of_the_card_is_used_directly() {
     }
 }
 
-/// What `cargo tree -p cytoself-vq` shows with default features.
-#[test]
-fn the_quantiser_stands_without_candle_and_cuda() {
+/// What `cargo tree` shows of a selection with default features.
+fn tree(selection: &str) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let arguments = "tree -p cytoself-vq -e normal --prefix none --manifest-path";
     let output = Command::new(cargo)
-        .args(arguments.split(' '))
-        .arg(manifest)
+        .arg("tree")
+        .args(selection.split(' '))
+        .args(["--prefix", "none", "--manifest-path", manifest])
         .output()
         .expect("cargo runs");
-    let tree = String::from_utf8_lossy(&output.stdout);
+    let tree = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && tree.contains("rayon"), "{tree}");
+    tree
+}
+
+#[test]
+fn the_quantiser_stands_without_candle_and_cuda() {
+    let tree = tree("-p cytoself-vq -e normal");
     for heavy in ["candle", "cudarc", "gemm"] {
+        assert!(!tree.contains(heavy), "{heavy} in\n{tree}");
+    }
+}
+
+#[test]
+fn the_default_build_knows_nothing_of_cuda() {
+    let tree = tree("--workspace -e normal,build");
+    for heavy in ["cudarc", "candle-kernels"] {
         assert!(!tree.contains(heavy), "{heavy} in\n{tree}");
     }
 }

@@ -140,7 +140,8 @@ impl Builder {
     pub(crate) fn counter(&mut self, name: String) -> Result<(), ModelError> {
         let var = match self.known(&name) {
             Some(known) => known.value.clone(),
-            None => Var::zeros((), DType::I64, &self.device)?,
+            // Read and written at every step: on a GPU that would be a wait for each norm.
+            None => Var::zeros((), DType::I64, &Device::Cpu)?,
         };
         self.parameters.push(name, Kind::Counter, var);
         Ok(())

@@ -73,8 +73,8 @@ impl Sizes {
 
 /// What the backward pass reads: the optimizer may change scale and offset in between.
 struct Kept {
-    mean: CudaSlice<f32>,
-    variance: CudaSlice<f32>,
+    /// Mean and variance of the batch; in evaluation those of the running values, which stay, are meant.
+    batch: Option<[CudaSlice<f32>; 2]>,
     /// `[c, 2]`: scale and offset of the whole normalisation.
     line: CudaSlice<f32>,
 }
@@ -125,11 +125,7 @@ impl BatchNorm {
                     gpu.at(&line)
                 ]
             );
-            return Ok(Kept {
-                mean: copy(gpu, self.running.mean.as_tensor())?,
-                variance: copy(gpu, self.running.var.as_tensor())?,
-                line,
-            });
+            return Ok(Kept { batch: None, line });
         }
         let (running, momentum) = match self.mode {
             BatchNormMode::Train { momentum } => (running, momentum),
@@ -172,9 +168,19 @@ impl BatchNorm {
             ]
         );
         Ok(Kept {
-            mean,
-            variance,
+            batch: Some([mean, variance]),
             line,
+        })
+    }
+
+    /// Where the mean and the variance of the forward pass are.
+    fn moments(&self, gpu: &Gpu, kept: &Kept) -> Result<[Address; 2]> {
+        Ok(match &kept.batch {
+            Some([mean, variance]) => [gpu.at(mean), gpu.at(variance)],
+            None => [
+                gpu.values(self.running.mean.as_tensor())?,
+                gpu.values(self.running.var.as_tensor())?,
+            ],
         })
     }
 
@@ -242,6 +248,7 @@ impl BatchNorm {
             .map_or(Ok(Address::NONE), |r| gpu.values(r))?;
         let g = through.as_ref().map_or(Address::NONE, |g| gpu.at(g));
         let parts = sizes.chunks();
+        let [mean, variance] = self.moments(gpu, kept)?;
         let partial = gpu.buffer::<f64>(sizes.c * parts * 2)?;
         launch!(
             gpu,
@@ -251,7 +258,7 @@ impl BatchNorm {
                 gpu.values(&x)?,
                 gpu.values(&dy)?,
                 added,
-                gpu.at(&kept.mean),
+                mean,
                 gpu.at(&kept.line),
                 activation,
                 u32_of(sizes.n)?,
@@ -273,8 +280,8 @@ impl BatchNorm {
                 u32_of(sizes.c)?,
                 sizes.count() as f64,
                 u32::from(self.mode != BatchNormMode::Eval),
-                gpu.at(&kept.mean),
-                gpu.at(&kept.variance),
+                mean,
+                variance,
                 gpu.at(&kept.line),
                 self.eps,
                 gpu.at(&daffine),
@@ -316,19 +323,6 @@ impl BatchNorm {
             dresidual,
         ))
     }
-}
-
-/// A copy that a later change of the variable leaves alone.
-fn copy(gpu: &Gpu, t: &Tensor) -> Result<CudaSlice<f32>> {
-    let n = t.elem_count();
-    let to = gpu.buffer(n)?;
-    launch!(
-        gpu,
-        "scale",
-        every(n),
-        [gpu.values(t)?, 1.0f32, n as u64, gpu.at(&to)]
-    );
-    Ok(to)
 }
 
 fn not_here<T>() -> Result<T> {

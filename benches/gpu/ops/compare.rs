@@ -76,7 +76,7 @@ fn told(
 fn worst(here: &Found, there: &Found) -> Result<(f64, String), Failure> {
     let mut worst = (0.0, String::new());
     for ((name, a), (_, b)) in here.iter().zip(there) {
-        let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+        let values = |t: &Tensor| t.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>();
         let (a, b) = (values(a)?, values(b)?);
         if a.len() != b.len() || b.iter().any(|v| !v.is_finite()) {
             return Err(format!("{name}: another size, or not finite").into());
@@ -159,7 +159,8 @@ fn quantizer(device: &Device, small: bool) -> Result<Found, Failure> {
         let c = Var::from_tensor(&noise(&[codes, 64], 2)?.to_device(device)?)?;
         let options = QuantizeOptions::default().split(split);
         let q = split_quantize(&z, &c, &options)?;
-        let loss = (&q.loss + q.quantized.sqr()?.mean_all()?)?;
+        let target = q.quantized.zeros_like()?;
+        let loss = ops::add(&q.loss, &ops::mse(&q.quantized, &target)?)?;
         let gradients = loss.backward()?;
         let part = |name: &str| format!("{name}, split {split}");
         found.push((
@@ -200,7 +201,9 @@ fn network(preset: &str, device: &Device) -> Result<Found, Failure> {
     let mut norms = Vec::new();
     for p in model.parameters().weights() {
         if let Some(g) = gradients.get(&p.value) {
-            norms.push(g.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt());
+            let values = g.flatten_all()?.to_vec1::<f32>()?;
+            let squares: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+            norms.push(squares.sqrt() as f32);
         }
     }
     Ok(vec![

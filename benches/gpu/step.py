@@ -4,9 +4,8 @@
 
 PyTorch runs the network of `../peers/twin.py` (the lean quantiser: product and argmin) eager and through `torch.compile`, in NCHW and in
 channels-last, with fused AdamW; each measurement in a process of its own, so that the memory is its own too. Memory is what nvidia-smi
-says the card holds at most, less what it held before. `twin.py` has no TensorFlow padding: presets in that manner (`paper`) are timed
-without a peer. The share is that of the FLOP of torch's counter at the rate of a large matrix product. `--dry` tries the script on the
-processor with a small network.
+says the card holds at most, less what it held before. The share is that of the FLOP of torch's counter at the rate of a large matrix
+product. `--dry` tries the script on the processor with a small network.
 """
 import argparse, json, subprocess, sys, tempfile, threading, time
 from pathlib import Path
@@ -137,18 +136,17 @@ def main():
             ).stdout
             config = Path(folder) / f"{preset}.toml"
             config.write_text(settings)
-            twin = 'padding = "symmetric"' in settings and 'upsampling = "nearest"' in settings
             # With --dry, `paper` is only for its settings: a step of it on the processor takes long.
             for what in a.what if not (a.dry and preset == "paper") else []:
                 for batch in a.batch:
                     for name in a.precision:
-                        rows += compare(a, preset, what, batch, name, device, config if twin else None, limits)
+                        rows += compare(a, preset, what, batch, name, device, config, limits)
     a.output.write_text(json.dumps({"limits": limits, "rows": rows}))
 
 
 def compare(a, preset, what, batch, name, device, config, limits):
     found = {"ours": ours(a, preset, what, batch, name, device)}
-    for form, last, compiled in FORMS if config else []:
+    for form, last, compiled in FORMS:
         if compiled and a.dry:
             continue
         job = dict(what=what, batch=batch, precision=name, device=device, steps=a.steps, classes=a.classes, config=str(config))

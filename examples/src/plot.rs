@@ -35,7 +35,7 @@ pub use curves::Curves;
 pub use grid::ScatterGrid;
 pub use histograms::Histograms;
 pub use landmarks::Landmarks;
-pub use montage::{Montage, TILE_SIDE, Tile};
+pub use montage::{Glow, Montage, TILE_SIDE, Tile};
 pub use outline::{Rgb, beside, outlines, stretched};
 pub use palette::{OTHERS, class_color, diverging};
 pub use regression::{Fit, Measured, Regression};

@@ -105,6 +105,7 @@ impl Mapped<'_> {
         let tile = |((number, &row), image): ((usize, &usize), &'i Array2<f32>)| Tile {
             image: image.view(),
             caption: caption(number, proteins.get(row)),
+            glow: None,
         };
         Ok((1..).zip(rows).zip(images).map(tile).collect())
     }

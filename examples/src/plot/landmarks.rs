@@ -225,6 +225,7 @@ mod tests {
         let tiles = (0..6).map(|i| Tile {
             image: image.view(),
             caption: format!("{i} NAME"),
+            glow: None,
         });
         let figure = Landmarks::new(points.view(), &class)
             .title("a route")

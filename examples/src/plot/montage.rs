@@ -15,6 +15,33 @@ pub struct Tile<'a> {
     pub image: ArrayView2<'a, f32>,
     /// The line below.
     pub caption: String,
+    /// Colour laid over the grey, where there is something to point at.
+    pub glow: Option<Glow<'a>>,
+}
+
+/// Where a tile is coloured, and how.
+pub struct Glow<'a> {
+    /// Strengths of the image's shape, whatever their sign; the strongest pixel takes the colour wholly, 0 stays grey.
+    pub strength: ArrayView2<'a, f32>,
+    /// The colour.
+    pub color: RGBColor,
+}
+
+impl Glow<'_> {
+    /// The colour of grey `value` at every pixel.
+    fn over(&self) -> impl Fn(u8, [usize; 2]) -> RGBColor {
+        let largest = self.strength.iter().fold(0.0_f32, |l, v| l.max(v.abs()));
+        move |value, at| {
+            let strength = self.strength.get(at).map_or(0.0, |v| v.abs());
+            if !(strength > 0.0 && largest.is_finite()) {
+                return RGBColor(value, value, value);
+            }
+            let share = strength / largest;
+            let mix =
+                |to: u8| (f32::from(value) * (1.0 - share) + f32::from(to) * share).round() as u8;
+            RGBColor(mix(self.color.0), mix(self.color.1), mix(self.color.2))
+        }
+    }
 }
 
 /// Rows of crops, each row with a name: representative images per cluster or class.
@@ -42,24 +69,26 @@ pub(super) fn draw_tile<B: DrawingBackend>(tile: &Tile<'_>, area: &Area<'_, B>) 
     });
     let side = TILE_SIDE as usize - 6;
     let (h, w) = tile.image.dim();
-    let grey = |y: usize, x: usize| {
-        let value = tile.image[[y * h / side, x * w / side]];
-        if high > low {
-            ((value - low) / (high - low) * 255.0).round() as u8
+    let glow = tile.glow.as_ref().map(Glow::over);
+    let color = |y: usize, x: usize| {
+        let at = [y * h / side, x * w / side];
+        let grey = if high > low {
+            ((tile.image[at] - low) / (high - low) * 255.0).round() as u8
         } else {
             0
+        };
+        match &glow {
+            Some(over) => over(grey, at),
+            None => RGBColor(grey, grey, grey),
         }
     };
     for y in 0..side {
         let mut x = 0;
         while x < side && h > 0 && w > 0 {
-            let value = grey(y, x);
-            let end = (x..side).find(|&at| grey(y, at) != value).unwrap_or(side);
+            let value = color(y, x);
+            let end = (x..side).find(|&at| color(y, at) != value).unwrap_or(side);
             let corners = [(x as i32, y as i32), (end as i32, y as i32 + 1)];
-            area.draw(&Rectangle::new(
-                corners,
-                RGBColor(value, value, value).filled(),
-            ))?;
+            area.draw(&Rectangle::new(corners, value.filled()))?;
             x = end;
         }
     }
@@ -115,6 +144,7 @@ mod tests {
         let tile = |image| Tile {
             image,
             caption: "a".into(),
+            glow: None,
         };
         let rows = vec![
             ("i".to_string(), vec![tile(image.view()), tile(flat.view())]),
@@ -122,5 +152,19 @@ mod tests {
         ];
         save(&Montage::new("codes", rows), &dir.path().join("m.png")).unwrap();
         save(&Montage::new("none", vec![]), &dir.path().join("n.svg")).unwrap();
+    }
+
+    #[test]
+    fn the_strongest_pixel_takes_the_colour() {
+        let strength = ndarray::array![[0.0_f32, 1.0], [-2.0, f32::NAN]];
+        let glow = Glow {
+            strength: strength.view(),
+            color: RGBColor(200, 0, 100),
+        };
+        let over = glow.over();
+        assert_eq!(over(80, [0, 0]), RGBColor(80, 80, 80));
+        assert_eq!(over(80, [0, 1]), RGBColor(140, 40, 90));
+        assert_eq!(over(80, [1, 0]), RGBColor(200, 0, 100));
+        assert_eq!(over(80, [1, 1]), RGBColor(80, 80, 80));
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn representatives(
                 .map(|(image, &row)| Tile {
                     image: image.view(),
                     caption: name(row),
+                    glow: None,
                 })
                 .collect();
             (format!("{segment} ({} codes)", range.len()), tiles)

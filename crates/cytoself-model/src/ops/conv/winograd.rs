@@ -25,6 +25,9 @@ use weights::PackedKernels;
 /// Values of transformed inputs and outputs that one task holds: they stay in the second- and third-level cache.
 const TASK_VALUES: usize = 3 << 18;
 
+/// Tiles of a task, however many channels they have: each task reads all transformed kernels, or adds to all their gradients.
+const TILES: usize = 48;
+
 /// Tasks that even a small layer is cut into.
 const MIN_TASKS: usize = 8;
 
@@ -76,10 +79,15 @@ pub(crate) fn input_gradient(
     });
 }
 
-/// Tile rows per task when a tile takes `per_tile` values.
-fn rows_per_task(t: &Tiling, per_tile: usize) -> usize {
-    let tiles = (TASK_VALUES / per_tile).clamp(24, 512);
-    (tiles / t.columns).clamp(1, t.tile_rows().div_ceil(MIN_TASKS))
+/// Tile rows per task when a tile takes `per_tile` values: about `least` tiles or more, of the numbers up to that the one that
+/// leaves the fewest columns of the products unused.
+fn rows_per_task(t: &Tiling, per_tile: usize, least: usize) -> usize {
+    let tiles = (TASK_VALUES / per_tile).clamp(least, 512);
+    let most = (tiles / t.columns).clamp(1, t.tile_rows().div_ceil(MIN_TASKS));
+    let used = |rows: usize| (rows * t.columns * 1000) / product::pitch(rows, t.columns);
+    (most.div_ceil(2)..=most)
+        .max_by_key(|rows| used(*rows))
+        .unwrap_or(most)
 }
 
 fn convolve(
@@ -90,13 +98,13 @@ fn convolve(
     y: &mut [f32],
 ) {
     let (inputs, outputs) = (kernels.columns, kernels.rows);
-    let rows = rows_per_task(t, POINTS * (inputs + outputs));
+    let rows = rows_per_task(t, POINTS * (inputs + outputs), TILES);
     let out = Shared::new(y);
     (0..t.tile_rows().div_ceil(rows))
         .into_par_iter()
         .for_each(|task| {
             let range = task * rows..((task + 1) * rows).min(t.tile_rows());
-            let pitch = product::pitch(range.len() * t.columns);
+            let pitch = product::pitch(range.len(), t.columns);
             let (from, to) = (
                 product::plane(inputs, pitch),
                 product::plane(outputs, pitch),
@@ -149,7 +157,7 @@ pub(crate) fn weight_gradient(
 ) {
     let (inputs, outputs, t) = (g.in_channels, g.out_channels, Tiling::new(g));
     let length = POINTS * outputs * inputs;
-    let rows = rows_per_task(&t, POINTS * (inputs + outputs));
+    let rows = rows_per_task(&t, POINTS * (inputs + outputs), 2 * TILES);
     let parts = (PARTIALS / length.max(1))
         .clamp(1, MIN_TASKS)
         .min(t.tile_rows().div_ceil(rows));
@@ -205,7 +213,7 @@ fn add_products(
     sums: &mut [f32],
 ) {
     let tiles = range.len() * t.columns;
-    let pitch = product::pitch(tiles);
+    let pitch = product::pitch(range.len(), t.columns);
     let (from, to) = (
         product::plane(inputs, pitch),
         product::plane(outputs, pitch),

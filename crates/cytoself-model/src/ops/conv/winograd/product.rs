@@ -16,9 +16,10 @@ pub(super) fn packed_length(rows: usize, columns: usize) -> usize {
     rows.next_multiple_of(ROWS) * columns
 }
 
-/// Values from a channel's row of tiles to the next: whole groups of columns, and room for whole vectors past the last tile.
-pub(super) fn pitch(tiles: usize) -> usize {
-    (tiles + N - 1).next_multiple_of(COLUMNS)
+/// Values from a channel's row of tiles to the next: whole groups of columns, and room for the last vector of `rows` tile rows.
+pub(super) fn pitch(rows: usize, columns: usize) -> usize {
+    let past = columns.next_multiple_of(N) - columns;
+    (rows * columns + past).next_multiple_of(COLUMNS)
 }
 
 /// Values from one of the 36 planes to the next: an odd number of cache lines, so that the planes do not share a cache set.

@@ -90,7 +90,8 @@ INLINE void weight_gradient(const float* x, const float* dy, double* partial, u3
 }
 
 #define WEIGHT_GRADIENT(name, K, S)                                                                            \
-    KERNEL name(const float* x, const float* dy, double* partial, u32 n, u32 chunks, GEOMETRY) {               \
+    extern "C" __global__ void __launch_bounds__(THREADS, 3)                                                   \
+        name(const float* x, const float* dy, double* partial, u32 n, u32 chunks, GEOMETRY) {                  \
         weight_gradient<K, S>(x, dy, partial, n, chunks, GEOMETRY_VALUE);                                      \
     }
 WEIGHT_GRADIENT(depthwise_dw_k3s1, 3, 1)

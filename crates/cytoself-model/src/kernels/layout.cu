@@ -12,17 +12,20 @@ struct alignas(8) Halves {
     u16 v[4];
 };
 
+template <int V>
+INLINE void copy_packs(const float* x, u64 x_pitch, float* y, u64 y_pitch, u64 rows, u64 length) {
+    for (Walk at((u32)(length / V), first_item(), next_item()); at.map < rows; at.next())
+        store(y + at.map * y_pitch + (u64)at.position * V, load<V>(x + at.map * x_pitch + (u64)at.position * V));
+}
+
+// Rows, and the values of a row, are below 2^31.
 KERNEL copy_rows(const float* x, u64 x_start, u64 x_pitch, float* y, u64 y_start, u64 y_pitch, u64 rows, u64 length) {
     x += x_start;
     y += y_start;
-    if (((length | x_pitch | y_pitch) & 3) == 0 && wide(x, y)) {
-        for (u64 i = first_item(); i < rows * (length / 4); i += next_item()) {
-            u64 row = i / (length / 4), at = i % (length / 4) * 4;
-            store(y + row * y_pitch + at, load<4>(x + row * x_pitch + at));
-        }
-        return;
-    }
-    for (u64 i = first_item(); i < rows * length; i += next_item()) y[i / length * y_pitch + i % length] = x[i / length * x_pitch + i % length];
+    if (((length | x_pitch | y_pitch) & 3) == 0 && wide(x, y))
+        copy_packs<4>(x, x_pitch, y, y_pitch, rows, length);
+    else
+        copy_packs<1>(x, x_pitch, y, y_pitch, rows, length);
 }
 
 // Matrices that are turned: y[j][i] = x[i][j] for i < rows, j < columns; rows from `valid` on are zero. A pitch is the distance of a

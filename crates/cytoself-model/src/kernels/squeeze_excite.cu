@@ -64,6 +64,7 @@ KERNEL outer_sums(const float* a, const float* b, u32 n, u32 rows, u32 columns, 
     if (item >= (u64)rows * columns) return;
     u32 row = (u32)(item / columns), column = (u32)(item % columns);
     float product = 0.0f, sum = 0.0f;
+#pragma unroll 4
     for (u32 k = 0; k < n; ++k) {
         float v = a[(u64)k * rows + row];
         product = fmaf(v, b[(u64)k * columns + column], product);

@@ -2,31 +2,20 @@
 // is no GPU, what is launched with which arguments. Memory is filled with rubbish when it is given out, and a guard behind each
 // piece is looked at when it comes back.
 
-#include <map>
 #include <mutex>
-#include <string>
-#include <utility>
 
-#include "emulator.h"
+#include "entries.h"
+
+#include "../../src/kernels/split_quantize.cu"
 
 typedef int Status;
 typedef unsigned long long Address;
 enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_IMAGE = 200, NOT_FOUND = 500 };
 
-// ---- kernels by name
-template <typename... A, size_t... I>
-static void unpack(void (*kernel)(A...), void** p, std::index_sequence<I...>) {
-    kernel(*static_cast<std::remove_reference_t<A>*>(p[I])...);
-}
-template <typename... A>
-static std::function<void(void**)> entry_of(void (*kernel)(A...)) {
-    return [kernel](void** p) { unpack(kernel, p, std::index_sequence_for<A...>()); };
-}
-#define KERNEL(name) {#name, entry_of(name)}
-static std::map<std::string, std::function<void(void**)>> kernels = {
-    KERNEL(prepare_codes), KERNEL(nearest_f32), KERNEL(nearest_tf32x3), KERNEL(nearest_tf32),      KERNEL(nearest_bf16),
-    KERNEL(merge_splits),  KERNEL(code_sums),   KERNEL(codebook_gradient), KERNEL(commitment_gradient),
-    KERNEL(summarise)};
+static std::map<std::string, Entry> kernels = {
+    ENTRY(prepare_codes), ENTRY(nearest_f32), ENTRY(nearest_tf32x3), ENTRY(nearest_tf32),      ENTRY(nearest_bf16),
+    ENTRY(merge_splits),  ENTRY(code_sums),   ENTRY(codebook_gradient), ENTRY(commitment_gradient),
+    ENTRY(summarise)};
 
 // ---- memory
 static const size_t GUARD = 64;
@@ -122,8 +111,8 @@ Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
                       void** arguments, void**) {
     if (gz != 1 || by != 1 || bz != 1 || bx != THREADS || gx == 0 || gy == 0) return INVALID_VALUE;
     std::lock_guard<std::mutex> held(lock);
-    auto& kernel = *static_cast<std::function<void(void**)>*>(function);
-    launch({gx, gy}, bx, [&] { kernel(arguments); });
+    Entry& kernel = *static_cast<Entry*>(function);
+    launch({gx, gy}, bx, [&] { kernel.call(arguments); });
     return SUCCESS;
 }
 }

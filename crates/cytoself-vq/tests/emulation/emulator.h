@@ -1,5 +1,5 @@
-// The CUDA kernels on the processor, one block after the other, each thread a fibre: what checks their indices, barriers and
-// tensor-core layouts where there is no GPU.
+// CUDA kernels on the processor, one block after the other, each thread a fibre: what checks their indices, barriers and
+// tensor-core layouts where there is no GPU. Include the kernels after this file.
 #pragma once
 
 #include <setjmp.h>
@@ -19,27 +19,29 @@
 #define __shared__ static
 #define __forceinline__ inline
 #define __noinline__
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define INFINITE INFINITY
 
 struct Dim {
     unsigned x, y;
 };
-static Dim threadIdx, blockIdx, blockDim;
+static Dim threadIdx, blockIdx, blockDim, gridDim;
 
 // ---- fibres and barriers
 struct Barrier {
     int waiting = 0, generation = 0;
 };
-// A context starts each fibre; after that jumps suffice, which leave out the system call that swapcontext makes.
+// A context starts each fibre; after that jumps suffice, which leave out the system call that swapcontext makes. A fibre lives on from
+// block to block.
 struct Fibre {
     ucontext_t start;
     jmp_buf place;
     bool started = false;
 };
+static const unsigned MOST_THREADS = 1024;
 static jmp_buf scheduler;
-static std::vector<Fibre> fibres;
-static std::vector<bool> alive;
+static Fibre fibres[MOST_THREADS];
+static bool alive[MOST_THREADS];
 static unsigned current;
 static Barrier block_barrier, warp_barriers[32];
 static std::function<void()> kernel;
@@ -47,12 +49,25 @@ static std::function<void()> kernel;
 static void yield() {
     if (!_setjmp(fibres[current].place)) _longjmp(scheduler, 1);
 }
+static void entry() {
+    for (;;) {
+        kernel();
+        alive[current] = false;
+        yield();
+    }
+}
 static void resume(unsigned thread) {
     current = thread;
     if (_setjmp(scheduler)) return;
-    if (fibres[thread].started) _longjmp(fibres[thread].place, 1);
-    fibres[thread].started = true;
-    setcontext(&fibres[thread].start);
+    Fibre& fibre = fibres[thread];
+    if (fibre.started) _longjmp(fibre.place, 1);
+    fibre.started = true;
+    getcontext(&fibre.start);
+    fibre.start.uc_stack.ss_size = 128 * 1024;
+    fibre.start.uc_stack.ss_sp = malloc(fibre.start.uc_stack.ss_size);
+    fibre.start.uc_link = nullptr;
+    makecontext(&fibre.start, entry, 0);
+    setcontext(&fibre.start);
 }
 static void wait(Barrier& barrier, int expected) {
     if (++barrier.waiting == expected) {
@@ -65,33 +80,30 @@ static void wait(Barrier& barrier, int expected) {
 static void __syncthreads() { wait(block_barrier, blockDim.x); }
 static void warp_wait() { wait(warp_barriers[threadIdx.x / 32], 32); }
 
-static void entry() {
-    kernel();
-    alive[current] = false;
-    yield();
+static int barriers_passed() {
+    int passed = block_barrier.generation;
+    for (const Barrier& b : warp_barriers) passed += b.generation;
+    return passed;
+}
+// A block whose threads wait for each other in vain.
+static void check_progress(unsigned left, bool moved) {
+    if (left == 0 || moved) return;
+    fprintf(stderr, "%u threads of block %u, %u wait at a barrier that the others do not reach\n", left, blockIdx.x, blockIdx.y);
+    abort();
 }
 
 static void launch(Dim grid, unsigned threads, std::function<void()> body) {
-    const size_t stack = 128 * 1024;
-    static std::vector<char> stacks(256 * stack);
     kernel = body;
     blockDim = {threads, 1};
+    gridDim = grid;
     for (unsigned by = 0; by < grid.y; ++by)
         for (unsigned bx = 0; bx < grid.x; ++bx) {
             blockIdx = {bx, by};
             block_barrier = Barrier();
             for (Barrier& b : warp_barriers) b = Barrier();
-            fibres.assign(threads, Fibre());
-            alive.assign(threads, true);
-            for (unsigned t = 0; t < threads; ++t) {
-                ucontext_t& start = fibres[t].start;
-                getcontext(&start);
-                start.uc_stack.ss_sp = &stacks[t * stack];
-                start.uc_stack.ss_size = stack;
-                start.uc_link = nullptr;
-                makecontext(&start, entry, 0);
-            }
-            for (unsigned left = threads; left > 0;) {
+            for (unsigned t = 0; t < threads; ++t) alive[t] = true;
+            for (unsigned left = threads, before = threads + 1; left > 0; before = left) {
+                const int passed = barriers_passed();
                 left = 0;
                 for (unsigned t = 0; t < threads; ++t)
                     if (alive[t]) {
@@ -99,6 +111,7 @@ static void launch(Dim grid, unsigned threads, std::function<void()> body) {
                         resume(t);
                         left += alive[t];
                     }
+                check_progress(left, left < before || passed != barriers_passed());
             }
         }
 }
@@ -112,7 +125,15 @@ static double __dmul_rn(double a, double b) { return a * b; }
 static float __fmul_rn(float a, float b) { return a * b; }
 static float __fsub_rn(float a, float b) { return a - b; }
 static float __double2float_ru(double x) { float y = (float)x; return (double)y < x ? std::nextafterf(y, INFINITY) : y; }
+static float __int_as_float(uint32_t x) { return __uint_as_float(x); }
+static float __fadd_rn(float a, float b) { return a + b; }
+static float __fdiv_rn(float a, float b) { return a / b; }
+static float __fdividef(float a, float b) { return a / b; }
+static float __fsqrt_rn(float a) { return std::sqrt(a); }
+static float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+static uint32_t __umulhi(uint32_t a, uint32_t b) { return (uint64_t)a * b >> 32; }
 static uint32_t min(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static uint32_t max(uint32_t a, uint32_t b) { return a > b ? a : b; }
 static int __popc(uint32_t x) { return __builtin_popcount(x); }
 static uint32_t atomicAdd(uint32_t* p, uint32_t v) { uint32_t old = *p; *p += v; return old; }
 static uint32_t atomicMax(uint32_t* p, uint32_t v) { uint32_t old = *p; if (v > old) *p = v; return old; }
@@ -183,5 +204,3 @@ static void multiply(float d[4]) {
 }
 static void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2]) { gather(a, b); multiply<8>(d); }
 static void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2]) { gather(a, b); multiply<16>(d); }
-
-#include "../../src/kernels/split_quantize.cu"

@@ -2,6 +2,8 @@
 
 #include "emulator.h"
 
+#include "../../src/kernels/split_quantize.cu"
+
 template <typename T>
 static std::vector<T> take(FILE* file, size_t count) {
     std::vector<T> values(count);

@@ -33,7 +33,7 @@ with open(source, "rb") as file:
     code = file.read()
 for architecture in architectures:
     program = ctypes.c_void_p()
-    check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), code, b"split_quantize.cu", 0, None, None), "create")
+    check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), code, os.path.basename(source).encode(), 0, None, None), "create")
     option = ctypes.c_char_p(f"--gpu-architecture={architecture}".encode())
     if nvrtc.nvrtcCompileProgram(program, 1, ctypes.byref(option)) != 0:
         sys.exit(text(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog).decode())

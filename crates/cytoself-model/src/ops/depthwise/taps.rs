@@ -10,6 +10,7 @@ pub(super) type Steps = [usize; 2];
 /// # Safety
 /// As [`correlate`], for the block's outputs.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // the registers' matrix is clearer by index
 unsafe fn block<L: Lanes, const R: usize, const T: usize>(
     taps: &[usize],
     x: *const f32,
@@ -112,6 +113,7 @@ pub(super) fn correlate(
 /// # Safety
 /// As [`tap_sums`], for `G` taps.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // as above
 unsafe fn group<L: Lanes, const G: usize, const U: usize>(
     taps: &[usize],
     x: *const f32,

@@ -15,7 +15,7 @@ pub struct Common {
     #[arg(long, value_name = "N", global = true)]
     pub threads: Option<usize>,
     /// Seed of everything random
-    #[arg(long, value_name = "S", default_value_t = 42, global = true)]
+    #[arg(long, value_name = "S", default_value_t = Self::SEED, global = true)]
     pub seed: u64,
     /// Print errors only
     #[arg(long, global = true)]
@@ -26,6 +26,9 @@ pub struct Common {
 }
 
 impl Common {
+    /// The seed without `--seed`.
+    pub const SEED: u64 = 42;
+
     /// Prints a line on standard error unless `--quiet` was given.
     pub fn say(&self, line: impl Display) {
         if !self.quiet {

@@ -5,6 +5,7 @@ pub mod embed;
 pub mod held_out;
 mod memory;
 mod report;
+mod resume;
 mod split;
 pub mod throughput;
 pub mod train;

@@ -75,7 +75,7 @@ pub use metrics::{EXTRA_METRICS, METRICS, MeanMetrics, Metrics};
 pub use model::{Forward, Level, Model};
 pub use parameters::{Kind, Parameter, Parameters};
 pub use training::{
-    Ending, EpochReport, EventWriter, History, HistoryRow, ModelFolder, Schedule, StepMemory,
-    Trainer, TrainingData, TrainingObserver, TrainingOutcome, TrainingState, Verdict,
+    Ending, EpochReport, EventWriter, History, HistoryRow, ModelFolder, Placement, Schedule,
+    StepMemory, Trainer, TrainingData, TrainingObserver, TrainingOutcome, TrainingState, Verdict,
 };
 pub use weights::{Weights, metadata, save};

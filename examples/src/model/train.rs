@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use clap::{Args, ValueEnum};
 use cytoself_io::{CropSource, CropTable, Split, open_crops};
 use cytoself_model::{
-    Config, Ending, InputNormalization, ModelError, ModelFolder, Trainer, TrainingData,
+    Config, Ending, InputNormalization, ModelError, ModelFolder, Placement, Trainer, TrainingData,
     TrainingOutcome, Variant, Work,
 };
 
 use super::memory::{self, Budget};
 use super::report::{Reporter, draw_curves, value};
-use super::{held_out, split};
+use super::{held_out, resume, split};
 use crate::cli::{Common, Failure};
 use crate::output::Output;
 
@@ -48,7 +49,7 @@ pub struct TrainArgs {
     /// Folder for TensorBoard's event files
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
-    /// Go on with the training in --out
+    /// Go on with the training in --out, with the settings it was begun with; only --epochs may differ
     #[arg(long)]
     pub resume: bool,
     /// Channels of the crops, comma-separated [default: the configuration's]
@@ -145,12 +146,6 @@ impl From<Normalize> for InputNormalization {
 /// - bad arguments or data;
 /// - the user interrupted: the last checkpoint is kept.
 pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failure> {
-    if args.device != "cpu" {
-        let found = &args.device;
-        return Err(Failure::input(format!(
-            "--device {found}: this build computes on the cpu; leave --device out"
-        )));
-    }
     train_on(open_crops(&args.data)?.as_ref(), args, common)
 }
 
@@ -163,6 +158,7 @@ pub fn train_on(
     args: &TrainArgs,
     common: &Common,
 ) -> Result<TrainingOutcome, Failure> {
+    let placement = Placement::on(device(&args.device)?);
     let budget = Budget::new(args.max_memory);
     let started = args.out.join("state.json").is_file();
     let folder = if args.resume && started {
@@ -171,8 +167,16 @@ pub fn train_on(
         None
     };
     let config = match &folder {
-        Some(folder) => folder.config()?,
-        None => resolve(args, source, common)?,
+        Some(folder) => {
+            let config = folder.config()?;
+            resume::check_settings(args, &config, source, common)?;
+            config
+        }
+        None => {
+            let config = resolve(args, source, common)?;
+            common.say(format!("seed {}", config.training.seed));
+            config
+        }
     };
     let file = match &folder {
         Some(_) => Some(args.out.join(split::SPLIT_FILE)).filter(|p| p.is_file()),
@@ -181,7 +185,11 @@ pub fn train_on(
     let (splits, how) = split::choose(source.table(), file.as_deref(), common)?;
     let proteins = folder.as_ref().map(ModelFolder::proteins).transpose()?;
     let held_out = match &folder {
-        Some(_) => held_out::read(&args.out)?,
+        Some(_) => {
+            let kept = held_out::read(&args.out)?;
+            resume::check_crops(args, source, &splits, &kept, common)?;
+            kept
+        }
         None => held_out::check(&args.hold_out, source.table())?,
     };
     let wanted = held_out::without(&splits, source.table(), &held_out);
@@ -212,7 +220,7 @@ pub fn train_on(
         work.parameters(),
         work.macs() as f64 / 1e9
     ));
-    let mut trainer = Trainer::resume(&args.out, &data, args.epochs)?;
+    let mut trainer = Trainer::resume_at(&args.out, &data, args.epochs, &placement)?;
     if trainer.state().step > 0 {
         let state = trainer.state();
         common.say(format!(
@@ -256,12 +264,39 @@ fn start(
     output.commit()
 }
 
+/// The device that `--device` names.
+///
+/// # Errors
+/// - there is no such device in this build.
+fn device(name: &str) -> Result<Device, Failure> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        found => Err(Failure::input(format!(
+            "--device {found}: this build computes on the cpu; leave --device out"
+        ))),
+    }
+}
+
 /// The configuration that the arguments describe, for the crops' size and channels.
-fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result<Config, Failure> {
-    let mut config = match &args.config {
+pub(super) fn resolve(
+    args: &TrainArgs,
+    source: &dyn CropSource,
+    common: &Common,
+) -> Result<Config, Failure> {
+    let config = match &args.config {
         Some(path) => read_config(path)?,
         None => Config::preset(args.preset.as_deref().unwrap_or("paper"))?,
     };
+    change(args, config, source, common)
+}
+
+/// `config` with what single flags change.
+pub(super) fn change(
+    args: &TrainArgs,
+    mut config: Config,
+    source: &dyn CropSource,
+    common: &Common,
+) -> Result<Config, Failure> {
     if !args.channels.is_empty() {
         config.model.channels.clone_from(&args.channels);
     }
@@ -275,7 +310,7 @@ fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result
         config.model = config.model.with_input(source.crop_shape());
     }
     // The flag has a default: a configuration file that names another seed keeps it.
-    if args.config.is_none() || common.seed != 42 {
+    if args.config.is_none() || common.seed != Common::SEED {
         config.training.seed = common.seed;
     }
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
@@ -299,7 +334,6 @@ fn resolve(args: &TrainArgs, source: &dyn CropSource, common: &Common) -> Result
         }
     }
     config.check()?;
-    common.say(format!("seed {}", config.training.seed));
     Ok(config)
 }
 

@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
 use cytoself_io::Split;
 
 use super::checkpoint::{ModelFolder, TrainingState};
@@ -13,6 +12,7 @@ use super::history::HistoryRow;
 use super::loader::{Batch, Plan, for_each_batch};
 use super::memory::StepMemory;
 use super::outcome::{Ending, EpochReport, TrainingObserver, TrainingOutcome};
+use super::placement::Placement;
 use super::step::{Stepper, measure};
 use super::variance::variance;
 use crate::ModelError;
@@ -44,7 +44,7 @@ struct PassResult {
 }
 
 impl<'a> Trainer<'a> {
-    /// Starts a training in the empty folder `path`: writes the settings, complete, and the initial weights.
+    /// Starts a training in the empty folder `path`, on the CPU: writes the settings, complete, and the initial weights.
     ///
     /// The number of classes, the channels and the crop's size of `config` must be those of `data`.
     ///
@@ -57,10 +57,23 @@ impl<'a> Trainer<'a> {
         config: Config,
         data: &'a TrainingData<'a>,
     ) -> Result<Self, ModelError> {
+        Self::start_at(path, config, data, &Placement::default())
+    }
+
+    /// As [`Trainer::start`], computing where `placement` says.
+    ///
+    /// # Errors
+    /// As [`Trainer::start`].
+    pub fn start_at(
+        path: &Path,
+        config: Config,
+        data: &'a TrainingData<'a>,
+        placement: &Placement,
+    ) -> Result<Self, ModelError> {
         config.check()?;
         check_data(&config, data)?;
         let folder = ModelFolder::create(path, &config, data.proteins())?;
-        let model = Model::new(&config.model, config.training.seed, &Device::Cpu)?;
+        let model = Model::new(&config.model, config.training.seed, placement.device())?;
         let codes = [0, 1].map(|l| config.model.levels[l].quantizer.codes);
         let t = &config.training;
         let state = TrainingState::new(t.seed, variances(&config, data)?, t.learning_rate, codes);
@@ -75,7 +88,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Goes on with the training in the folder `path`, up to `epochs` epochs if given.
+    /// Goes on with the training in the folder `path`, on the CPU, up to `epochs` epochs if given.
     ///
     /// # Errors
     /// - the folder is no model folder, or a file of it is missing or damaged;
@@ -84,6 +97,19 @@ impl<'a> Trainer<'a> {
         path: &Path,
         data: &'a TrainingData<'a>,
         epochs: Option<usize>,
+    ) -> Result<Self, ModelError> {
+        Self::resume_at(path, data, epochs, &Placement::default())
+    }
+
+    /// As [`Trainer::resume`], computing where `placement` says.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    pub fn resume_at(
+        path: &Path,
+        data: &'a TrainingData<'a>,
+        epochs: Option<usize>,
+        placement: &Placement,
     ) -> Result<Self, ModelError> {
         let folder = ModelFolder::open(path)?;
         let mut config = folder.config()?;
@@ -96,7 +122,7 @@ impl<'a> Trainer<'a> {
             config.check()?;
             folder.set_config(&config)?;
         }
-        let model = Model::with_weights(&config.model, &folder.last()?, &Device::Cpu)?;
+        let model = Model::with_weights(&config.model, &folder.last()?, placement.device())?;
         let mut stepper = Stepper::new(model, &config)?;
         stepper.load_state(folder.optimizer()?.tensors(), state.optimizer_steps)?;
         folder.write_history(&state.history)?;
@@ -228,23 +254,17 @@ impl<'a> Trainer<'a> {
             config,
             ..
         } = self;
+        let device = stepper.model.device().clone();
         let every = config.training.checkpoint_batches;
-        let flow = for_each_batch(
-            data,
-            &plan,
-            first,
-            &Device::Cpu,
-            &mut wait,
-            |index, batch| {
-                let last = index + 1 == batches;
-                stepper.train(&batch, &weights, state, last)?;
-                state.batch = index + 1;
-                if every > 0 && !last && (index + 1) % every == 0 && stepper.is_between_steps() {
-                    stepper.checkpoint(folder, state, false)?;
-                }
-                Ok(observer.batch(index as u64 + 1, batches as u64))
-            },
-        )?;
+        let flow = for_each_batch(data, &plan, first, &device, &mut wait, |index, batch| {
+            let last = index + 1 == batches;
+            stepper.train(&batch, &weights, state, last)?;
+            state.batch = index + 1;
+            if every > 0 && !last && (index + 1) % every == 0 && stepper.is_between_steps() {
+                stepper.checkpoint(folder, state, false)?;
+            }
+            Ok(observer.batch(index as u64 + 1, batches as u64))
+        })?;
         if flow.is_break() {
             return Err(self.cancelled());
         }
@@ -258,7 +278,8 @@ impl<'a> Trainer<'a> {
     /// Test measures with the best weights, then the last word to disk.
     fn finish(&mut self) -> Result<(), ModelError> {
         if !self.data.rows(Split::Test).is_empty() && !self.state.history.rows.is_empty() {
-            let best = Model::with_weights(&self.config.model, &self.folder.best()?, &Device::Cpu)?;
+            let device = self.stepper.model.device();
+            let best = Model::with_weights(&self.config.model, &self.folder.best()?, device)?;
             let plan = self.plan(Split::Test, 0);
             let weights = self.weights(self.state.variance[Split::Test as usize]);
             let test = evaluate(self.data, &plan, &best, &weights, &mut |_, _| {

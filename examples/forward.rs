@@ -102,6 +102,7 @@ fn body(args: Args) -> Result<(), Failure> {
         train: args.train,
         noise: None,
         algorithm,
+        first: 0,
     };
     let forward = if args.train {
         model.forward(&images, &pass)?

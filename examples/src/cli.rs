@@ -1,10 +1,11 @@
 //! Flags that every binary has, and the mapping from failures to exit codes.
 
 use std::error::Error;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
+use cytoself_model::ModelError;
 
 use crate::progress;
 
@@ -52,6 +53,10 @@ pub enum Failure {
     Interrupted(String),
     /// Anything else, a full disk too: exit code 1.
     Other(String),
+    /// Bad input that every rank of a job sees: exit code 2.
+    AllRanks(String),
+    /// What another rank of the job reports: nothing is printed here; with the exit code.
+    Elsewhere(u8),
 }
 
 impl Failure {
@@ -72,27 +77,43 @@ impl Failure {
             Self::Input(m) => Self::Input(format!("{context}: {m}")),
             Self::Interrupted(m) => Self::Interrupted(format!("{context}: {m}")),
             Self::Other(m) => Self::Other(format!("{context}: {m}")),
+            Self::AllRanks(m) => Self::AllRanks(format!("{context}: {m}")),
+            Self::Elsewhere(code) => Self::Elsewhere(code),
         }
     }
 
-    fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Input(_) => 2,
+            Self::Input(_) | Self::AllRanks(_) => 2,
             Self::Interrupted(_) => 130,
             Self::Other(_) => 1,
+            Self::Elsewhere(code) => *code,
         }
     }
 
     fn message(&self) -> &str {
         match self {
-            Self::Input(m) | Self::Interrupted(m) | Self::Other(m) => m,
+            Self::Input(m) | Self::Interrupted(m) | Self::Other(m) | Self::AllRanks(m) => m,
+            Self::Elsewhere(_) => "reported by another rank",
         }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
     }
 }
 
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let message = chain(&error);
+        let any: &(dyn Error + 'static) = &error;
+        match any.downcast_ref::<ModelError>() {
+            Some(ModelError::Inconsistent { .. }) => return Self::AllRanks(message),
+            Some(ModelError::Lost { .. }) => return Self::Elsewhere(1),
+            _ => {}
+        }
         if progress::interrupted() {
             return Self::Interrupted(message);
         }
@@ -199,7 +220,10 @@ fn limit_candle() {
     }
 }
 
-fn report(name: &str, failure: &Failure) -> ExitCode {
+pub(crate) fn report(name: &str, failure: &Failure) -> ExitCode {
+    if let Failure::Elsewhere(code) = failure {
+        return ExitCode::from(*code);
+    }
     let kind = if matches!(failure, Failure::Interrupted(_)) {
         "interrupted"
     } else {

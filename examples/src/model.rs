@@ -4,6 +4,7 @@ pub mod device;
 pub mod embed;
 pub mod held_out;
 mod memory;
+mod ranks;
 mod report;
 mod resume;
 mod split;

@@ -121,6 +121,28 @@ pub enum ModelError {
         /// What is complete on disk.
         kept: String,
     },
+    /// The ranks of a training were not started alike.
+    #[error(
+        "rank {rank} has another {what} than rank 0: expected {expected}, found {found}; start all ranks with the same program, flags and files"
+    )]
+    Inconsistent {
+        /// What differs.
+        what: String,
+        /// The first rank that differs.
+        rank: usize,
+        /// What rank 0 has.
+        expected: String,
+        /// What that rank has.
+        found: String,
+    },
+    /// Another rank of the training ended.
+    #[error("rank {rank} of the training ended: {reason}")]
+    Lost {
+        /// The rank.
+        rank: usize,
+        /// Why, as far as it is known.
+        reason: String,
+    },
     /// Reading crops or writing embeddings failed.
     #[error(transparent)]
     Io(Box<IoError>),
@@ -145,6 +167,15 @@ impl From<VqError> for ModelError {
 }
 
 impl ModelError {
+    /// Whether every rank of the training has this error, so that one of them need report it.
+    #[must_use]
+    pub fn is_common(&self) -> bool {
+        matches!(
+            self,
+            Self::Inconsistent { .. } | Self::Lost { .. } | Self::Cancelled { .. }
+        )
+    }
+
     pub(crate) fn config(
         field: impl Into<String>,
         expected: impl Into<String>,

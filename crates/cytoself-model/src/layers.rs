@@ -30,6 +30,9 @@ pub struct Pass {
     pub noise: Option<Noise>,
     /// Algorithm of the 3x3 convolutions.
     pub algorithm: ConvAlgorithm,
+    /// Place of the first image in the batch, of which these images may be a part: what is random about an image follows from
+    /// its place.
+    pub first: u64,
 }
 
 /// Seed and step of a training pass; every layer adds its own stream.
@@ -49,6 +52,7 @@ impl Pass {
             train: false,
             noise: None,
             algorithm: ConvAlgorithm::Auto,
+            first: 0,
         }
     }
 
@@ -59,6 +63,7 @@ impl Pass {
             train: true,
             noise: Some(noise),
             algorithm: ConvAlgorithm::Auto,
+            first: 0,
         }
     }
 
@@ -66,6 +71,13 @@ impl Pass {
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: ConvAlgorithm) -> Self {
         self.algorithm = algorithm;
+        self
+    }
+
+    /// The same pass over a part of a batch that begins with its image `first`.
+    #[must_use]
+    pub fn part(mut self, first: u64) -> Self {
+        self.first = first;
         self
     }
 

@@ -74,8 +74,11 @@ pub use loss::LossWeights;
 pub use metrics::{EXTRA_METRICS, METRICS, MeanMetrics, Metrics};
 pub use model::{Forward, Level, Model};
 pub use parameters::{Kind, Parameter, Parameters};
+#[cfg(feature = "mpi")]
+pub use training::Mpi;
 pub use training::{
-    Ending, EpochReport, EventWriter, History, HistoryRow, ModelFolder, Placement, Schedule,
-    StepMemory, Trainer, TrainingData, TrainingObserver, TrainingOutcome, TrainingState, Verdict,
+    Alone, Collectives, Ending, EpochReport, EventWriter, History, HistoryRow, ModelFolder,
+    Placement, Schedule, StepMemory, Threads, Trainer, TrainingData, TrainingObserver,
+    TrainingOutcome, TrainingState, Verdict, agree, check_alike,
 };
 pub use weights::{Weights, metadata, save};

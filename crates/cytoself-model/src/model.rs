@@ -172,6 +172,14 @@ impl Model {
         &self.device
     }
 
+    /// Codes per level; 0 where quantisation is off.
+    pub(crate) fn codes(&self) -> [usize; 2] {
+        [0, 1].map(|index| {
+            let config = &self.config.levels[index].quantizer;
+            if config.enabled { config.codes } else { 0 }
+        })
+    }
+
     /// The codes of a level (1 or 2), `[k, d]`.
     ///
     /// # Errors

@@ -38,7 +38,8 @@ mod tensor;
 pub(crate) use arrange::{channels_last, exchange, reshape, scale};
 pub use batch_norm::{
     Activation, BatchNormGradients, BatchNormMode, BatchNormRunning, BatchStatistics, MapShape,
-    batch_norm, batch_norm_backward, batch_norm_forward, batch_statistics,
+    SumOverParts, batch_norm, batch_norm_backward, batch_norm_forward, batch_statistics,
+    with_parts,
 };
 pub use conv::{
     ConvAlgorithm, conv2d, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient,
@@ -49,6 +50,7 @@ pub use depthwise::{
     depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
 };
 pub use dropout::{dropout, dropout_forward, stochastic_depth};
+pub(crate) use dropout::{dropout_part, stochastic_depth_part};
 pub use elementwise::{add, bias_add, concat_channels, relu, silu, silu_backward, silu_forward};
 pub use geometry::{ConvGeometry, Padding};
 pub use linear::{

@@ -52,6 +52,7 @@ impl Case {
             train,
             noise: None,
             algorithm,
+            first: 0,
         };
         let forward = self.model.forward(&self.images, &pass).unwrap();
         let weights = LossWeights::new(self.fixture.scalar("variance"));

@@ -7,7 +7,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::Instant;
 
 use cytoself_model::{
     Config, Embedder, EmbeddingValues, Ending, EpochReport, ModelError, ModelFolder, Trainer,
@@ -384,7 +384,7 @@ fn a_checkpoint_cut_off_anywhere_is_either_old_or_new() {
     assert!(error.contains("does not belong to state.json"), "{error}");
 }
 
-/// The training that `killed_at_random_moments` starts in a process of its own.
+/// The training that `killed_at_random_moments` starts in a process of its own; it writes a checkpoint after every batch.
 #[test]
 #[ignore = "the child of killed_at_random_moments"]
 fn child() {
@@ -395,7 +395,9 @@ fn child() {
     if folder.join("state.json").exists() {
         resume(folder, &toy);
     } else {
-        train(folder, config(2, 4), &toy);
+        let mut config = averaging(config(2, 4));
+        config.training.checkpoint_batches = 1;
+        train(folder, config, &toy);
     }
 }
 
@@ -411,27 +413,60 @@ fn spawn(folder: &Path) -> std::process::Child {
         .unwrap()
 }
 
-/// SIGKILL at moments spread over the whole run, again and again, until the training ends.
+/// Files of a checkpoint that is being written.
+fn unfinished(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|n| n.ends_with(".new")).collect();
+    names.sort();
+    names
+}
+
+/// SIGKILL at moments spread over the whole run, every second one in the middle of the next checkpoint: the run that goes on ends
+/// with the same bits each time.
 #[test]
 fn killed_at_random_moments() {
-    let kills: u64 = std::env::var("CYTOSELF_KILLS")
+    let kills: u32 = std::env::var("CYTOSELF_KILLS")
         .ok()
         .and_then(|k| k.parse().ok())
         .unwrap_or(3);
     let dir = tempfile::tempdir().unwrap();
-    let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
-    let start = std::time::Instant::now();
+    let whole = dir.path().join("whole");
+    let start = Instant::now();
     assert!(spawn(&whole).wait().unwrap().success());
     let time = start.elapsed();
+    let expected = results(&whole);
+    let mut within = 0;
     for kill in 0..kills {
+        let killed = dir.path().join(format!("killed{kill}"));
+        // The fractions of the golden ratio's multiples are spread evenly, however many there are.
+        let share = (0.37 + f64::from(kill) * 0.618_034).fract();
         let mut child = spawn(&killed);
-        let share = (kill * 2_654_435_761 % 1000) as f64 / 1000.0;
-        std::thread::sleep(Duration::from_secs_f64(
-            time.as_secs_f64() * (0.15 + 0.6 * share),
-        ));
+        std::thread::sleep(time.mul_f64(share));
+        while kill % 2 == 1 && unfinished(&killed).is_empty() && child.try_wait().unwrap().is_none()
+        {
+            std::hint::spin_loop();
+        }
+        let ended = child.try_wait().unwrap().is_some();
         child.kill().unwrap();
         child.wait().unwrap();
+        let left = unfinished(&killed);
+        within += usize::from(!left.is_empty());
+        let state = fs::read_to_string(killed.join("state.json")).unwrap_or_default();
+        let of = |name: &str| {
+            let line = state.lines().find(|l| l.trim_start().starts_with(name));
+            line.map_or("none".to_string(), |l| {
+                l.trim().trim_end_matches(',').to_string()
+            })
+        };
+        println!(
+            "killed at {:.0} % of the time{}: {}, being written: {left:?}",
+            100.0 * share,
+            if ended { " (it had ended)" } else { "" },
+            of("\"step\""),
+        );
+        assert!(spawn(&killed).wait().unwrap().success());
+        assert!(results(&killed) == expected, "kill {kill}");
     }
-    assert!(spawn(&killed).wait().unwrap().success());
-    assert!(results(&killed) == results(&whole));
+    println!("{kills} kills, {within} within a checkpoint; the same bits every time");
 }

@@ -10,14 +10,17 @@ use crate::cli::{Common, Failure};
 pub(super) struct Budget {
     base: u64,
     limit: Option<u64>,
+    /// Processes among which a batch is cut.
+    ranks: usize,
 }
 
 impl Budget {
-    /// A bound on the whole program, which holds what it holds now.
-    pub(super) fn new(limit: Option<u64>) -> Self {
+    /// A bound on the whole program, which holds what it holds now and is one of `ranks`.
+    pub(super) fn new(limit: Option<u64>, ranks: usize) -> Self {
         Self {
             base: resident().unwrap_or(0),
             limit,
+            ranks,
         }
     }
 
@@ -31,7 +34,10 @@ impl Budget {
         };
         let memory = StepMemory::of(&Model::new(&config.model, 0, &Device::Cpu)?)?;
         let (batch, accumulate) = (config.training.batch, config.training.accumulate);
-        let Some(fitting) = memory.fitting(batch, accumulate, self.left(limit)) else {
+        let mut divisors = (1..=batch).rev().filter(|n| batch.is_multiple_of(*n));
+        let whole = accumulate * batch;
+        let fits = |n: &usize| self.total(&memory, *n, whole / n) <= limit;
+        let Some(fitting) = divisors.find(fits) else {
             let needed = self.total(&memory, 1, accumulate * batch);
             return Err(Failure::input(format!(
                 "--max-memory {}: expected at least {} for batches of one crop of this network; give more, or a smaller --preset",
@@ -74,12 +80,8 @@ impl Budget {
         Ok(needed)
     }
 
-    fn left(&self, limit: u64) -> usize {
-        usize::try_from(limit.saturating_sub(self.base)).unwrap_or(usize::MAX)
-    }
-
     fn total(&self, memory: &StepMemory, batch: usize, accumulate: usize) -> u64 {
-        self.base + memory.bytes(batch, accumulate) as u64
+        self.base + memory.bytes(batch.div_ceil(self.ranks), accumulate) as u64
     }
 }
 
@@ -167,7 +169,8 @@ mod tests {
         let fit = |bytes: usize| {
             let (base, limit) = (1 << 20, Some((1 << 20) + bytes as u64));
             let mut config = config();
-            Budget { base, limit }.fit(&mut config, &common)?;
+            let ranks = 1;
+            Budget { base, limit, ranks }.fit(&mut config, &common)?;
             Ok::<_, Failure>((config.training.batch, config.training.accumulate))
         };
         assert_eq!(fit(memory.bytes(24, 1)).unwrap(), (24, 1));

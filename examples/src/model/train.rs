@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use candle_core::Device;
 use clap::{Args, ValueEnum};
 use cytoself_io::{CropSource, CropTable, Split, open_crops};
 use cytoself_model::{
-    Config, Ending, InputNormalization, ModelError, ModelFolder, Placement, Trainer, TrainingData,
-    TrainingOutcome, Variant, Work,
+    Collectives, Config, Ending, InputNormalization, ModelError, ModelFolder, Placement, Trainer,
+    TrainingData, TrainingOutcome, Variant, Work, agree, check_alike,
 };
 
+use super::device::DeviceArgs;
 use super::memory::{self, Budget};
 use super::report::{Reporter, draw_curves, value};
-use super::{held_out, resume, split};
+use super::{held_out, ranks, resume, split};
 use crate::cli::{Common, Failure};
 use crate::output::Output;
 
@@ -35,7 +36,7 @@ pub struct TrainArgs {
     /// Epochs at most [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// Crops in a batch [default: the configuration's]
+    /// Crops in a batch, of all processes together [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// Memory that weights, optimizer, maps and crops may take, e.g. 2G or 800M: a batch that would need more is cut into
@@ -43,9 +44,15 @@ pub struct TrainArgs {
     /// [default: no bound]
     #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
     pub max_memory: Option<u64>,
-    /// Where to compute: cpu (cuda needs a build with the feature candle-cuda)
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
+    /// Where to compute
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Train on all processes that mpirun or srun started, which cut every batch among themselves (needs a build with the feature mpi)
+    #[arg(long)]
+    pub mpi: bool,
+    /// Share the statistics of batch normalisation among processes, so that they train as one would [default: the configuration's]
+    #[arg(long)]
+    pub sync_batch_norm: bool,
     /// Folder for TensorBoard's event files
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
@@ -101,7 +108,9 @@ impl TrainArgs {
             epochs: None,
             batch_size: None,
             max_memory: None,
-            device: "cpu".to_string(),
+            device: DeviceArgs::default(),
+            mpi: false,
+            sync_batch_norm: false,
             tensorboard: None,
             resume: false,
             channels: Vec::new(),
@@ -146,7 +155,10 @@ impl From<Normalize> for InputNormalization {
 /// - bad arguments or data;
 /// - the user interrupted: the last checkpoint is kept.
 pub fn train(args: &TrainArgs, common: &Common) -> Result<TrainingOutcome, Failure> {
-    train_on(open_crops(&args.data)?.as_ref(), args, common)
+    let team = ranks::join(args.mpi)?;
+    let found = agree(team.as_ref(), open_crops(&args.data).map_err(Failure::from));
+    let result = found.and_then(|source| train_with(source.as_ref(), args, common, &team));
+    ranks::end(result, team.as_ref())
 }
 
 /// As [`train`], on crops that are open already.
@@ -158,51 +170,52 @@ pub fn train_on(
     args: &TrainArgs,
     common: &Common,
 ) -> Result<TrainingOutcome, Failure> {
-    let placement = Placement::on(device(&args.device)?);
-    let budget = Budget::new(args.max_memory);
-    let started = args.out.join("state.json").is_file();
-    let folder = if args.resume && started {
-        Some(ModelFolder::open(&args.out)?)
-    } else {
-        None
-    };
-    let config = match &folder {
-        Some(folder) => {
-            let config = folder.config()?;
-            resume::check_settings(args, &config, source, common)?;
-            config
-        }
-        None => {
-            let config = resolve(args, source, common)?;
-            common.say(format!("seed {}", config.training.seed));
-            config
-        }
-    };
-    let file = match &folder {
-        Some(_) => Some(args.out.join(split::SPLIT_FILE)).filter(|p| p.is_file()),
-        None => args.split.clone(),
-    };
-    let (splits, how) = split::choose(source.table(), file.as_deref(), common)?;
-    let proteins = folder.as_ref().map(ModelFolder::proteins).transpose()?;
-    let held_out = match &folder {
-        Some(_) => {
-            let kept = held_out::read(&args.out)?;
-            resume::check_crops(args, source, &splits, &kept, common)?;
-            kept
-        }
-        None => held_out::check(&args.hold_out, source.table())?,
-    };
-    let wanted = held_out::without(&splits, source.table(), &held_out);
-    let data = TrainingData::new(source, &config.model.channels, &wanted, proteins)?
-        .normalized(config.model.normalization);
-    let mut trained = config.model.clone();
-    trained.classes = data.proteins().len();
-    if folder.is_none() {
-        let mut config = config;
-        config.model.classes = data.proteins().len();
-        budget.fit(&mut config, common)?;
-        let parts = (splits.as_slice(), held_out.as_slice());
-        start(args, config, &data, parts, source.table(), common)?;
+    let team = ranks::join(args.mpi)?;
+    let result = train_with(source, args, common, &team);
+    ranks::end(result, team.as_ref())
+}
+
+/// Settings and crops of a training, and what is to be written beside them.
+struct Prepared<'a> {
+    config: Config,
+    data: TrainingData<'a>,
+    splits: Vec<Split>,
+    /// How the splits came about.
+    how: String,
+    held_out: Vec<String>,
+}
+
+fn train_with(
+    source: &dyn CropSource,
+    args: &TrainArgs,
+    common: &Common,
+    team: &Arc<dyn Collectives>,
+) -> Result<TrainingOutcome, Failure> {
+    let (all, first) = (team.as_ref(), team.rank() == 0);
+    let common = &ranks::flags(common, all);
+    let placement = agree(all, ranks::device(&args.device, all).open())?;
+    let placement = Placement::on(placement).with_team(Arc::clone(team));
+    let budget = Budget::new(args.max_memory, team.size());
+    // Rank 0 makes the folder: whether it was there is for it to say.
+    let started = args.resume && args.out.join("state.json").is_file();
+    let started = all.broadcast(vec![u8::from(started)])? == [1];
+    let Prepared {
+        config,
+        data,
+        splits,
+        how,
+        held_out,
+    } = agree(all, prepare(source, args, common, started))?;
+    check_alike(all, &config, &data)?;
+    let trained = config.model.clone();
+    if !started {
+        let made = if first {
+            let parts = (splits.as_slice(), held_out.as_slice());
+            start(args, config, &data, parts, source.table(), &budget, common)
+        } else {
+            Ok(())
+        };
+        agree(all, made)?;
     }
     let counts = Split::ALL
         .map(|s| format!("{} {s}", data.rows(s).len()))
@@ -228,31 +241,98 @@ pub fn train_on(
             state.epoch, state.batch
         ));
     }
-    let estimate = budget.estimate(&trainer, common)?;
-    let mut reporter = Reporter::new(common, trainer.config().training.epochs);
-    if let Some(folder) = &args.tensorboard {
+    let estimate = agree(all, budget.estimate(&trainer, common))?;
+    let settings = &trainer.config().training;
+    if team.size() > 1 {
+        let statistics = match settings.sync_batch_norm {
+            true => "shared",
+            false => "each its own",
+        };
+        common.say(format!(
+            "{} ranks, batches of {} cut among them, batch statistics: {statistics}",
+            team.size(),
+            settings.batch
+        ));
+    }
+    let mut reporter = Reporter::new(common, settings.epochs);
+    if let Some(folder) = args.tensorboard.as_ref().filter(|_| first) {
         reporter = reporter.events(folder)?;
     }
-    if let Some(path) = &args.times {
+    if let Some(path) = args.times.as_ref().filter(|_| first) {
         reporter = reporter.times(path);
     }
     let outcome = trainer.run(&mut reporter)?;
-    draw_curves(&trainer.state().history.rows, &args.out.join("history.png"))?;
+    if first {
+        draw_curves(&trainer.state().history.rows, &args.out.join("history.png"))?;
+    }
     say_outcome(&outcome, common);
     memory::say_peak(estimate, common);
     common.say(format!("wrote {}", args.out.display()));
     Ok(outcome)
 }
 
+/// What the flags, or the folder of a training that was `started`, say about settings and crops.
+fn prepare<'a>(
+    source: &'a dyn CropSource,
+    args: &TrainArgs,
+    common: &Common,
+    started: bool,
+) -> Result<Prepared<'a>, Failure> {
+    let folder = match started {
+        true => Some(ModelFolder::open(&args.out)?),
+        false => None,
+    };
+    let mut config = match &folder {
+        Some(folder) => {
+            let config = folder.config()?;
+            resume::check_settings(args, &config, source, common)?;
+            config
+        }
+        None => {
+            let config = resolve(args, source, common)?;
+            common.say(format!("seed {}", config.training.seed));
+            config
+        }
+    };
+    config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
+    let file = match &folder {
+        Some(_) => Some(args.out.join(split::SPLIT_FILE)).filter(|p| p.is_file()),
+        None => args.split.clone(),
+    };
+    let (splits, how) = split::choose(source.table(), file.as_deref(), common)?;
+    let proteins = folder.as_ref().map(ModelFolder::proteins).transpose()?;
+    let held_out = match &folder {
+        Some(_) => {
+            let kept = held_out::read(&args.out)?;
+            resume::check_crops(args, source, &splits, &kept, common)?;
+            kept
+        }
+        None => held_out::check(&args.hold_out, source.table())?,
+    };
+    let wanted = held_out::without(&splits, source.table(), &held_out);
+    let data = TrainingData::new(source, &config.model.channels, &wanted, proteins)?
+        .normalized(config.model.normalization);
+    config.model.classes = data.proteins().len();
+    Ok(Prepared {
+        config,
+        data,
+        splits,
+        how,
+        held_out,
+    })
+}
+
 /// Makes the model folder with its first checkpoint, complete or not at all.
 fn start(
     args: &TrainArgs,
-    config: Config,
+    mut config: Config,
     data: &TrainingData,
     (splits, held_out): (&[Split], &[String]),
     table: &CropTable,
+    budget: &Budget,
     common: &Common,
 ) -> Result<(), Failure> {
+    budget.fit(&mut config, common)?;
     // A folder without a state is what a kill during the very first moments leaves.
     let output = Output::folder(
         &args.out,
@@ -262,19 +342,6 @@ fn start(
     split::write(output.path(), table, splits)?;
     held_out::write(output.path(), held_out)?;
     output.commit()
-}
-
-/// The device that `--device` names.
-///
-/// # Errors
-/// - there is no such device in this build.
-fn device(name: &str) -> Result<Device, Failure> {
-    match name {
-        "cpu" => Ok(Device::Cpu),
-        found => Err(Failure::input(format!(
-            "--device {found}: this build computes on the cpu; leave --device out"
-        ))),
-    }
 }
 
 /// The configuration that the arguments describe, for the crops' size and channels.
@@ -315,6 +382,7 @@ pub(super) fn change(
     }
     config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
     config.training.batch = args.batch_size.unwrap_or(config.training.batch);
+    config.training.sync_batch_norm |= args.sync_batch_norm;
     if let Some(decay) = args.ema_decay {
         for level in &mut config.model.levels {
             level.quantizer.ema_decay = decay;

@@ -149,9 +149,7 @@ impl Parts {
                 (summary.nuclei, summary.outside, summary.rejected) =
                     (found.nuclei, found.outside, found.rejected);
             }
-            Err(Failure::Input(text) | Failure::Interrupted(text) | Failure::Other(text)) => {
-                summary.failure = Some(text)
-            }
+            Err(failure) => summary.failure = Some(failure.to_string()),
         }
         let (path, temporary) = (self.file(field, "json"), self.file(field, "json.partial"));
         let text = serde_json::to_string(&summary).map_err(Failure::other)?;

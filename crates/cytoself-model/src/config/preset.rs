@@ -364,6 +364,7 @@ fn paper_training() -> TrainingConfig {
         augment_validation: false,
         variance: VarianceRule::Training,
         checkpoint_batches: 0,
+        sync_batch_norm: false,
         schedule: ScheduleConfig {
             rule: PlateauRule::Paper,
             factor: 0.1,

@@ -41,6 +41,9 @@ pub struct TrainingConfig {
     pub variance: VarianceRule,
     /// Write a checkpoint after this many batches too, not only after each epoch; 0: only after each epoch.
     pub checkpoint_batches: usize,
+    /// Whether ranks that train together share the statistics of batch normalisation, so that they train as one rank would with the
+    /// whole batch; if not, each normalises its share of the batch by itself.
+    pub sync_batch_norm: bool,
     /// Learning rate and early stop.
     pub schedule: ScheduleConfig,
 }

@@ -78,7 +78,7 @@ impl Head {
                 y = ops::relu(&y)?;
             }
             if let (Some(key), true) = (pass.key(layer.stream), layer.dropout > 0.0) {
-                y = ops::dropout(&y, layer.dropout, key)?;
+                y = ops::dropout_part(&y, layer.dropout, key, pass.first)?;
             }
             y = ops::linear(&y, &layer.weight, Some(&layer.bias))?;
         }

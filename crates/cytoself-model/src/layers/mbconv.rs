@@ -76,7 +76,7 @@ impl MbConv {
         match pass.key(self.stream) {
             Some(key) if self.drop > 0.0 => {
                 let branch = self.project.forward(&gated, None, pass)?;
-                let kept = ops::stochastic_depth(&branch, self.drop, key)?;
+                let kept = ops::stochastic_depth_part(&branch, self.drop, key, pass.first)?;
                 Ok(ops::add(&kept, x)?)
             }
             _ => self.project.forward(&gated, Some(x), pass),

@@ -1,13 +1,18 @@
 //! Batch normalisation fused with the addition of a residual and the activation.
 
+mod backward;
 mod kernels;
 mod plain;
+mod shared;
 
 pub use plain::{
     BatchNormGradients, BatchStatistics, MapShape, batch_norm_backward, batch_norm_forward,
     batch_statistics,
 };
+pub use shared::{SumOverParts, with_parts};
 
+use self::backward::Backward;
+use self::shared::Parts;
 use super::arrange::join;
 use super::buffer::output;
 #[cfg(feature = "candle-cuda")]
@@ -53,8 +58,8 @@ impl BatchNormRunning {
     }
 
     /// Moves the running values towards a batch's by `momentum`, PyTorch's way: the variance enters unbiased.
-    fn update(&self, statistics: &BatchStatistics, count: usize, momentum: f64) -> Result<()> {
-        let unbias = count as f64 / (count as f64 - 1.0).max(1.0);
+    fn update(&self, statistics: &BatchStatistics, count: f64, momentum: f64) -> Result<()> {
+        let unbias = count / (count - 1.0).max(1.0);
         let blend = |old: &Var, new: &[f32], factor: f64| {
             let old_values: Vec<f32> = old.to_vec1()?;
             let mixed = old_values.iter().zip(new).map(|(o, n)| {
@@ -138,6 +143,7 @@ pub fn batch_norm(
         return cuda::batch_norm::batch_norm(x, affine, running, mode, eps, residual, activation);
     }
     let x = x.contiguous()?;
+    let mut parts = None;
     let statistics = match mode {
         BatchNormMode::Eval => BatchStatistics {
             mean: running.mean.to_vec1()?,
@@ -145,11 +151,18 @@ pub fn batch_norm(
         },
         _ if x.elem_count() == 0 => bail!("batch_norm: statistics of an empty batch"),
         _ => with(&x, |x| {
-            batch_statistics(x, [n, c, h * w], InstructionSet::detect())
-        })?,
+            let (shape, isa) = ([n, c, h * w], InstructionSet::detect());
+            let Some(all) = shared::parts() else {
+                return Ok(batch_statistics(x, shape, isa));
+            };
+            let (statistics, found) = Parts::statistics(all, x, shape, isa)?;
+            parts = Some(found);
+            Ok::<_, candle_core::Error>(statistics)
+        })??,
     };
     if let BatchNormMode::Train { momentum } = mode {
-        running.update(&statistics, n * h * w, momentum)?;
+        let count = parts.as_ref().map_or((n * h * w) as f64, |p| p.count);
+        running.update(&statistics, count, momentum)?;
     }
     let op = BatchNorm {
         shape: [n, c, h * w],
@@ -157,6 +170,7 @@ pub fn batch_norm(
         eps: eps as f32,
         activation,
         batch_mode: mode != BatchNormMode::Eval,
+        parts,
         second_is_affine: affine.is_some(),
         affine: OnceLock::new(),
     };
@@ -177,6 +191,8 @@ struct BatchNorm {
     eps: f32,
     activation: Activation,
     batch_mode: bool,
+    /// The other parts of the batch, if it is spread over ranks.
+    parts: Option<Parts>,
     second_is_affine: bool,
     /// Scale and offset as they were in the forward pass: the optimizer may change the variable in between.
     affine: OnceLock<Vec<f32>>,
@@ -223,20 +239,23 @@ impl BatchNorm {
         let isa = InstructionSet::detect();
         let affine = self.split_affine();
         let (shape, statistics, act) = (self.shape, &self.statistics, self.activation);
-        let g = with3(x, dy, residual, |x, dy, r| {
-            batch_norm_backward(
+        let g = with3(x, dy, residual, |x, dy, residual| {
+            let pass = Backward {
                 x,
                 dy,
                 shape,
                 statistics,
-                self.eps,
+                eps: self.eps,
                 affine,
-                r,
-                act,
-                self.batch_mode,
+                residual,
+                activation: act,
                 isa,
-            )
-        })?;
+            };
+            match &self.parts {
+                None => pass.run(self.batch_mode, None),
+                Some(parts) => pass.run(self.batch_mode, Some(&mut |sums| parts.sum(sums))),
+            }
+        })??;
         let packed: Vec<f32> = [g.gamma, g.beta].concat();
         let dresidual = g.residual.map(|r| like(r, x)).transpose()?;
         Ok((

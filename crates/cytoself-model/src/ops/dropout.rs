@@ -17,8 +17,14 @@ const CHUNK: usize = 1 << 14;
 /// `y = x / (1 - p)` where the key's value at `index / unit` is at least `p`, else 0; forward and backward are the same map.
 ///
 /// # Shapes
-/// Slices of equal length; `unit` neighbouring values share one draw (1: dropout; the size of a sample: stochastic depth).
+/// Slices of equal length; `unit` neighbouring values share one draw (1: dropout; the size of a sample: stochastic depth). The first
+/// draw is that of index 0.
 pub fn dropout_forward(x: &[f32], p: f32, key: RngKey, unit: usize, y: &mut [f32]) {
+    dropout_from(x, p, key, unit, 0, y);
+}
+
+/// As [`dropout_forward`], of values whose first draw is that of index `first`.
+fn dropout_from(x: &[f32], p: f32, key: RngKey, unit: usize, first: u64, y: &mut [f32]) {
     assert_eq!(x.len(), y.len());
     let keep = 1.0 / (1.0 - p);
     if unit == 1 {
@@ -27,7 +33,7 @@ pub fn dropout_forward(x: &[f32], p: f32, key: RngKey, unit: usize, y: &mut [f32
             .zip(x.par_chunks(CHUNK))
             .enumerate()
             .for_each(|(chunk, (y, x))| {
-                key.fill_uniform((chunk * CHUNK) as u64, y);
+                key.fill_uniform(first + (chunk * CHUNK) as u64, y);
                 y.iter_mut()
                     .zip(x)
                     .for_each(|(y, x)| *y = if *y >= p { x * keep } else { 0.0 });
@@ -36,7 +42,7 @@ pub fn dropout_forward(x: &[f32], p: f32, key: RngKey, unit: usize, y: &mut [f32
     y.par_chunks_mut(unit.max(1))
         .zip(x.par_chunks(unit.max(1)))
         .enumerate()
-        .for_each(|(i, (y, x))| match key.uniform(i as u64) >= p {
+        .for_each(|(i, (y, x))| match key.uniform(first + i as u64) >= p {
             true => y.iter_mut().zip(x).for_each(|(y, x)| *y = x * keep),
             false => y.fill(0.0),
         });
@@ -61,7 +67,13 @@ pub fn dropout_forward(x: &[f32], p: f32, key: RngKey, unit: usize, y: &mut [f32
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
-    apply(x, p, key, 1)
+    dropout_part(x, p, key, 0)
+}
+
+/// As [`dropout`], where `x` is a part of a batch that begins with its sample `first`: the parts draw what the whole would have drawn.
+pub(crate) fn dropout_part(x: &Tensor, p: f64, key: RngKey, first: u64) -> Result<Tensor> {
+    let size = x.elem_count() / x.dims().first().copied().unwrap_or(1).max(1);
+    apply(x, p, key, 1, first * size as u64)
 }
 
 /// Drops whole samples (rows of the first dimension) with probability `p` and scales the others by `1 / (1 - p)`.
@@ -72,11 +84,16 @@ pub fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
 /// # References
 /// Huang et al. 2016, arXiv:1603.09382, in the form of one draw per sample.
 pub fn stochastic_depth(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
-    let samples = x.dim(0)?;
-    apply(x, p, key, x.elem_count() / samples.max(1))
+    stochastic_depth_part(x, p, key, 0)
 }
 
-fn apply(x: &Tensor, p: f64, key: RngKey, unit: usize) -> Result<Tensor> {
+/// As [`stochastic_depth`], of a part of a batch; see [`dropout_part`].
+pub(crate) fn stochastic_depth_part(x: &Tensor, p: f64, key: RngKey, first: u64) -> Result<Tensor> {
+    let samples = x.dim(0)?;
+    apply(x, p, key, x.elem_count() / samples.max(1), first)
+}
+
+fn apply(x: &Tensor, p: f64, key: RngKey, unit: usize, first: u64) -> Result<Tensor> {
     if !(0.0..1.0).contains(&p) {
         bail!("dropout: the probability must be in [0, 1), found {p}");
     }
@@ -89,6 +106,7 @@ fn apply(x: &Tensor, p: f64, key: RngKey, unit: usize) -> Result<Tensor> {
             p: p as f32,
             key,
             unit,
+            first,
         },
     )
 }
@@ -97,14 +115,18 @@ struct Dropout {
     p: f32,
     key: RngKey,
     unit: usize,
+    /// Index of the first draw.
+    first: u64,
 }
 
 #[cfg(feature = "candle-cuda")]
 impl Dropout {
+    /// The kernel counts from 0: parts of a batch get streams of their own there, and not the draws of the whole.
     fn on_gpu(&self) -> Drop {
+        let seed = self.key.seed ^ self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Drop {
             p: self.p,
-            key: self.key,
+            key: RngKey { seed, ..self.key },
             unit: self.unit,
         }
     }
@@ -118,7 +140,7 @@ impl CustomOp1 for Dropout {
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = slice(x, xl)?;
         let mut y = output(x.len());
-        dropout_forward(x, self.p, self.key, self.unit, &mut y);
+        dropout_from(x, self.p, self.key, self.unit, self.first, &mut y);
         stored(y, xl.shape().clone())
     }
 
@@ -134,7 +156,7 @@ impl CustomOp1 for Dropout {
         }
         let mut dx = output(x.elem_count());
         with(dy, |dy| {
-            dropout_forward(dy, self.p, self.key, self.unit, &mut dx)
+            dropout_from(dy, self.p, self.key, self.unit, self.first, &mut dx)
         })?;
         like(dx, x).map(Some)
     }

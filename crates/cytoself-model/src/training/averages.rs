@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Device, Tensor, Var};
 use cytoself_vq::{CodeSums, Codebook, EmaParams, MovingAverage, Vectors};
 
+use super::team::Collectives;
 use crate::ModelError;
 use crate::config::ModelConfig;
 use crate::model::{Forward, Level, Model};
@@ -48,19 +49,20 @@ impl Averages {
         })
     }
 
-    /// Takes in the vectors and codes of a batch.
-    pub(super) fn collect(&mut self, forward: &Forward) -> Result<(), ModelError> {
+    /// Takes in the vectors and codes of a batch; of one that does not `count`, that there were none.
+    pub(super) fn collect(&mut self, forward: &Forward, count: bool) -> Result<(), ModelError> {
         for (average, level) in self.levels.iter_mut().zip(&forward.levels) {
             if let Some(average) = average {
-                average.collect(level)?;
+                average.collect(level, count)?;
             }
         }
         Ok(())
     }
 
-    /// Moves the codes by what was taken in since the last step.
-    pub(super) fn step(&mut self) -> Result<(), ModelError> {
-        self.levels.iter_mut().flatten().try_for_each(Average::step)
+    /// Moves the codes by what all ranks took in since the last step.
+    pub(super) fn step(&mut self, team: &dyn Collectives) -> Result<(), ModelError> {
+        let mut levels = self.levels.iter_mut().flatten();
+        levels.try_for_each(|average| average.step(team))
     }
 
     /// Starts the average of a code of level `index` anew from `vector`.
@@ -139,7 +141,7 @@ impl Average {
         }))
     }
 
-    fn collect(&mut self, level: &Level) -> Result<(), ModelError> {
+    fn collect(&mut self, level: &Level, count: bool) -> Result<(), ModelError> {
         let Some(quantized) = &level.quantized else {
             return Ok(());
         };
@@ -147,10 +149,14 @@ impl Average {
         let indices = quantized.indices.flatten_all()?.to_vec1::<u32>()?;
         let codes = self.average.counts().len();
         let (split, dimension) = (self.split, self.dimension);
-        let batch = ops::with_values(&level.encoded, |values| {
+        let mut batch = ops::with_values(&level.encoded, |values| {
             let vectors = Vectors::planes(values, n, split, dimension, h * w)?;
             CodeSums::new(&vectors, &indices, codes)
         })??;
+        if !count {
+            batch.counts.fill(0);
+            batch.sums.fill(0.0);
+        }
         self.waiting = Some(match self.waiting.take() {
             None => batch,
             Some(sum) => joined(sum, &batch),
@@ -158,10 +164,11 @@ impl Average {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), ModelError> {
-        let Some(batch) = self.waiting.take() else {
+    fn step(&mut self, team: &dyn Collectives) -> Result<(), ModelError> {
+        let Some(mut batch) = self.waiting.take() else {
             return Ok(());
         };
+        over_ranks(&mut batch, team)?;
         // The vectors are asked for only where the average itself replaces codes; here the trainer does, by age.
         let none = Vectors::rows(&[], 0, 1, self.dimension)?;
         let codes = self.average.update_with(&batch, &none)?.codebook;
@@ -171,6 +178,20 @@ impl Average {
             .set(&Tensor::from_slice(codes.as_slice(), shape, device)?)?;
         Ok(())
     }
+}
+
+/// Sums over ranks; counts are whole numbers far below 2^53.
+fn over_ranks(batch: &mut CodeSums, team: &dyn Collectives) -> Result<(), ModelError> {
+    if team.size() == 1 {
+        return Ok(());
+    }
+    let mut values: Vec<f64> = batch.counts.iter().map(|c| f64::from(*c)).collect();
+    values.extend(&batch.sums);
+    team.sum_f64(&mut values)?;
+    let (counts, sums) = values.split_at(batch.counts.len());
+    batch.counts = counts.iter().map(|c| *c as u32).collect();
+    batch.sums = sums.to_vec();
+    Ok(())
 }
 
 fn joined(mut sum: CodeSums, batch: &CodeSums) -> CodeSums {
@@ -207,6 +228,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::layers::Pass;
+    use crate::training::team::Alone;
 
     fn model() -> Model {
         let mut config = Config::preset("torch-micro").unwrap().model;
@@ -231,9 +253,9 @@ mod tests {
             for ends in cuts.windows(2) {
                 let images = images(ends[0], ends[1]);
                 let forward = model.forward(&images, &Pass::evaluate()).unwrap();
-                averages.collect(&forward).unwrap();
+                averages.collect(&forward, true).unwrap();
             }
-            averages.step().unwrap();
+            averages.step(&Alone).unwrap();
             let codes = |index| {
                 let codes = model.parameters().get(&codebook_name(index)).unwrap();
                 codes.value.flatten_all().unwrap().to_vec1().unwrap()

@@ -4,6 +4,8 @@ use candle_core::Tensor;
 
 use super::averages::{Averages, codebook_name};
 use super::checkpoint::TrainingState;
+use super::ranks::Ranks;
+use super::share::Share;
 use crate::ModelError;
 use crate::model::{Forward, Level, Model};
 use crate::random::{Stream, Use};
@@ -17,16 +19,17 @@ pub(super) fn follow_codes(
     model: &Model,
     averages: &mut Averages,
     forward: &Forward,
+    uses: &[Option<Vec<u64>>; 2],
     state: &mut TrainingState,
+    batch: (&Ranks, Share),
 ) -> Result<(), ModelError> {
     for (index, level) in forward.levels.iter().enumerate() {
-        let Some(quantized) = &level.quantized else {
+        let Some(uses) = &uses[index] else {
             continue;
         };
-        let uses = uses(&quantized.histogram)?;
         state.code_uses[index]
             .iter_mut()
-            .zip(&uses)
+            .zip(uses)
             .for_each(|(sum, n)| *sum += n);
         let limit = model.config().levels[index].quantizer.revive_after;
         if limit == 0 {
@@ -34,29 +37,17 @@ pub(super) fn follow_codes(
         }
         let ages = &mut state.code_ages[index];
         ages.iter_mut()
-            .zip(&uses)
+            .zip(uses)
             .for_each(|(age, n)| *age = if *n > 0 { 0 } else { *age + 1 });
         let dead: Vec<usize> = (0..ages.len())
             .filter(|&k| ages[k] as usize >= limit)
             .collect();
         if !dead.is_empty() {
-            revive(model, averages, index, level, &dead, state)?;
+            revive(model, averages, index, level, &dead, state, batch)?;
             dead.iter().for_each(|&k| state.code_ages[index][k] = 0);
         }
     }
     Ok(())
-}
-
-/// Uses of each code in the batch.
-fn uses(histogram: &Tensor) -> Result<Vec<u64>, ModelError> {
-    let rows = histogram.to_vec2::<f32>()?;
-    let mut sums = vec![0; rows.first().map_or(0, Vec::len)];
-    for row in rows {
-        sums.iter_mut()
-            .zip(row)
-            .for_each(|(sum, n): (&mut u64, f32)| *sum += n as u64);
-    }
-    Ok(sums)
 }
 
 fn revive(
@@ -66,8 +57,9 @@ fn revive(
     level: &Level,
     dead: &[usize],
     state: &TrainingState,
+    (ranks, share): (&Ranks, Share),
 ) -> Result<(), ModelError> {
-    let (n, _, h, w) = level.encoded.dims4()?;
+    let (_, _, h, w) = level.encoded.dims4()?;
     let config = &model.config().levels[index].quantizer;
     let (d, positions) = (config.dimension, h * w);
     let encoded = level.encoded.flatten_all()?.to_vec1::<f32>()?;
@@ -75,19 +67,28 @@ fn revive(
         return Ok(());
     };
     let mut codes = codebook.value.flatten_all()?.to_vec1::<f32>()?;
-    for &code in dead {
+    // Every rank draws the same places in the batch; the rank that has the place gives the vector.
+    let mut vectors = vec![0.0; dead.len() * d];
+    for (&code, vector) in dead.iter().zip(vectors.chunks_exact_mut(d)) {
         let mut stream = Stream::new(
             state.seed,
             Use::DeadCodes,
             &[state.step, index as u64, code as u64],
         );
-        let chunk = stream.below(n * config.split);
+        let chunk = stream.below(share.total * config.split);
         let position = stream.below(positions);
-        let row = &mut codes[code * d..(code + 1) * d];
-        for (i, value) in row.iter_mut().enumerate() {
-            *value = encoded[(chunk * d + i) * positions + position];
+        let own = share.first * config.split..(share.first + share.count) * config.split;
+        if own.contains(&chunk) {
+            let chunk = chunk - own.start;
+            for (i, value) in vector.iter_mut().enumerate() {
+                *value = encoded[(chunk * d + i) * positions + position];
+            }
         }
-        averages.replace(index, code, row)?;
+    }
+    ranks.team().sum(&mut vectors)?;
+    for (&code, vector) in dead.iter().zip(vectors.chunks_exact(d)) {
+        codes[code * d..(code + 1) * d].copy_from_slice(vector);
+        averages.replace(index, code, vector)?;
     }
     codebook.value.set(&Tensor::from_vec(
         codes,

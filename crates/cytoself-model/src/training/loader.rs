@@ -9,6 +9,7 @@ use cytoself_io::Split;
 use super::augment::Symmetry;
 use super::data::TrainingData;
 use super::read_ahead::read_ahead;
+use super::share::Share;
 use crate::ModelError;
 use crate::config::AugmentationGroup;
 use crate::random::{Stream, Use};
@@ -20,6 +21,8 @@ type Pixels = (Vec<f32>, Vec<u32>);
 pub(super) struct Batch {
     pub(super) images: Tensor,
     pub(super) labels: Tensor,
+    /// Which part of the batch they are.
+    pub(super) share: Share,
 }
 
 /// Which batches an epoch has: a function of the seed and the epoch alone, so that any batch can be made again.
@@ -31,6 +34,8 @@ pub(super) struct Plan {
     pub(super) epoch: u64,
     pub(super) shuffle: bool,
     pub(super) augmentation: AugmentationGroup,
+    /// The rank that reads, and how many there are: each reads its share of every batch.
+    pub(super) rank: [usize; 2],
 }
 
 impl Plan {
@@ -49,7 +54,13 @@ impl Plan {
         data.rows(self.split).len().div_ceil(self.batch)
     }
 
+    /// This rank's share of a batch of `rows`.
+    fn share(&self, rows: &[usize]) -> Share {
+        Share::new(rows.len(), self.rank[0], self.rank[1])
+    }
+
     fn make(&self, data: &TrainingData, rows: &[usize]) -> Result<Pixels, ModelError> {
+        let rows = self.share(rows).of(rows);
         let mut pixels = data.read(rows)?;
         let size @ [h, w] = data.crop_shape();
         let mut scratch = Vec::new();
@@ -87,7 +98,15 @@ pub(super) fn for_each_batch(
             let shape = (labels.len(), data.channels().len(), h, w);
             let images = Tensor::from_vec(pixels, shape, device)?;
             let labels = Tensor::new(labels, device)?;
-            step(index, Batch { images, labels })
+            let share = plan.share(chunk(&rows, index, plan.batch));
+            step(
+                index,
+                Batch {
+                    images,
+                    labels,
+                    share,
+                },
+            )
         },
     )
 }

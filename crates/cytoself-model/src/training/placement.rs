@@ -1,35 +1,61 @@
-//! Where a training computes.
+//! Where a training computes, and with whom.
+
+use std::sync::Arc;
 
 use candle_core::Device;
 
-/// Where a training computes.
+use super::team::{Alone, Collectives};
+
+/// Where a training computes, and with whom.
 ///
 /// # Defaults
-/// The CPU.
+/// The CPU, alone.
 ///
 /// # Example
 /// ```
-/// use candle_core::Device;
-/// use cytoself_model::Placement;
+/// use std::sync::Arc;
 ///
-/// assert!(Placement::on(Device::Cpu).device().is_cpu());
+/// use candle_core::Device;
+/// use cytoself_model::{Placement, Threads};
+///
+/// let placements: Vec<Placement> = Threads::team(2)
+///     .into_iter()
+///     .map(|rank| Placement::on(Device::Cpu).with_team(Arc::new(rank)))
+///     .collect();
+/// assert_eq!(placements[1].team().rank(), 1);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Placement {
     device: Device,
+    team: Arc<dyn Collectives>,
 }
 
 impl Placement {
-    /// On `device`.
+    /// On `device`, alone.
     #[must_use]
     pub fn on(device: Device) -> Self {
-        Self { device }
+        Self {
+            device,
+            team: Arc::new(Alone),
+        }
+    }
+
+    /// As one of the ranks of `team`, which cut every batch among themselves.
+    #[must_use]
+    pub fn with_team(self, team: Arc<dyn Collectives>) -> Self {
+        Self { team, ..self }
     }
 
     /// The device that holds the network.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The ranks that train together.
+    #[must_use]
+    pub fn team(&self) -> &Arc<dyn Collectives> {
+        &self.team
     }
 }
 

@@ -1,6 +1,7 @@
 //! One training step, one evaluation.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
@@ -10,13 +11,15 @@ use super::averages::{Averages, is_average};
 use super::checkpoint::{ModelFolder, TrainingState};
 use super::codes::follow_codes;
 use super::loader::Batch;
+use super::ranks::Ranks;
+use super::team::agree;
 use crate::ModelError;
 use crate::config::{Config, OptimizerKind, TrainingConfig};
 use crate::layers::{Noise, Pass};
 use crate::loss::LossWeights;
 use crate::metrics::Metrics;
-use crate::model::Model;
-use crate::ops::{Adam, AdamParams, record};
+use crate::model::{Forward, Model};
+use crate::ops::{self, Adam, AdamParams, SumOverParts, Tape, record};
 
 /// The network and its optimizer, with gradients that wait for their step.
 pub(super) struct Stepper {
@@ -25,10 +28,13 @@ pub(super) struct Stepper {
     averages: Averages,
     training: TrainingConfig,
     waiting: Option<(GradStore, usize)>,
+    ranks: Ranks,
+    /// Whether this rank wants to stop; the others learn of it in the next batch.
+    pub(super) stop: bool,
 }
 
 impl Stepper {
-    pub(super) fn new(model: Model, config: &Config) -> Result<Self, ModelError> {
+    pub(super) fn new(model: Model, config: &Config, ranks: Ranks) -> Result<Self, ModelError> {
         let training = config.training.clone();
         let weight_decay = match training.optimizer {
             OptimizerKind::Adam => 0.0,
@@ -54,11 +60,29 @@ impl Stepper {
             optimizer,
             training,
             waiting: None,
+            ranks,
+            stop: false,
         })
     }
 
-    /// Replaces the checkpoint in `folder`; `best` says that these weights are the best so far.
+    /// Replaces the checkpoint in `folder`; `best` says that these weights are the best so far. No rank goes on before rank 0 has
+    /// written it.
     pub(super) fn checkpoint(
+        &self,
+        folder: &ModelFolder,
+        state: &TrainingState,
+        best: bool,
+    ) -> Result<(), ModelError> {
+        self.ranks.check_same(self.model.parameters())?;
+        let written = if self.ranks.writes() {
+            self.write(folder, state, best)
+        } else {
+            Ok(())
+        };
+        agree(self.ranks.team(), written)
+    }
+
+    fn write(
         &self,
         folder: &ModelFolder,
         state: &TrainingState,
@@ -84,43 +108,54 @@ impl Stepper {
         self.waiting.is_none()
     }
 
-    /// Trains on a batch; `flush` steps even if fewer batches than `accumulate` wait.
+    /// Trains on a batch; `flush` steps even if fewer batches than `accumulate` wait. False, and nothing trained, if a rank wants to
+    /// stop.
     pub(super) fn train(
         &mut self,
         batch: &Batch,
         weights: &LossWeights,
         state: &mut TrainingState,
         flush: bool,
-    ) -> Result<(), ModelError> {
-        let pass = Pass::train(Noise {
-            seed: state.seed,
-            step: state.step,
-        });
+    ) -> Result<bool, ModelError> {
+        let share = batch.share;
         let diverged = |loss| ModelError::Diverged {
             epoch: state.epoch + 1,
             batch: state.batch,
             loss,
             kept: state.epoch,
         };
-        let recorded = record(|| -> Result<_, ModelError> {
-            let forward = self.model.forward(&batch.images, &pass)?;
-            let (loss, metrics) =
-                self.model
-                    .loss(&forward, &batch.images, &batch.labels, weights)?;
-            Ok((forward, loss, metrics))
-        });
-        let ((forward, loss, metrics), tape) = recorded.map_err(|e| {
+        let parts = self.ranks.statistics(share);
+        let parts = parts.filter(|_| self.training.sync_batch_norm);
+        let cause = |e| match &parts {
+            Some(parts) => parts.cause(e),
+            None => e,
+        };
+        let shared = parts.clone().map(|p| p as Arc<dyn SumOverParts>);
+        let recorded = ops::with_parts(shared, || self.forward(batch, weights, state));
+        let ((forward, loss, metrics), tape) = recorded.map_err(cause).map_err(|e| {
             if is_not_finite(&e) {
                 diverged(f64::NAN)
             } else {
                 e
             }
         })?;
-        if !metrics.loss().is_finite() {
-            return Err(diverged(metrics.loss()));
+        let codes = self.model.codes();
+        let pooled = self
+            .ranks
+            .pool(&metrics, Some(&forward), codes, share, self.stop)?;
+        if !pooled.metrics.loss().is_finite() {
+            return Err(diverged(pooled.metrics.loss()));
         }
-        self.accumulate(tape.backward(&loss)?)?;
-        self.averages.collect(&forward)?;
+        if pooled.stop {
+            return Ok(false);
+        }
+        let mut gradients = tape.backward(&loss).map_err(|e| cause(e.into()))?;
+        if share.count == 0 {
+            // The batch statistics of the others reach this rank's crop, which is none of the batch.
+            self.forget(&mut gradients)?;
+        }
+        self.accumulate(gradients)?;
+        self.averages.collect(&forward, share.count > 0)?;
         if flush
             || self
                 .waiting
@@ -129,10 +164,53 @@ impl Stepper {
         {
             self.step(state)?;
         }
-        follow_codes(&self.model, &mut self.averages, &forward, state)?;
+        let uses = &pooled.uses;
+        let on = (&self.ranks, share);
+        follow_codes(&self.model, &mut self.averages, &forward, uses, state, on)?;
+        if !self.training.sync_batch_norm {
+            self.ranks.average_buffers(self.model.parameters(), share)?;
+        }
         self.model.parameters().count_batch()?;
         state.step += 1;
-        state.partial.add(&metrics);
+        state.partial.add(&pooled.metrics);
+        Ok(true)
+    }
+
+    /// The forward pass of this rank's share, the loss that it adds to the batch's, and its measures.
+    #[allow(clippy::type_complexity)] // what is recorded, and the tape
+    fn forward(
+        &self,
+        batch: &Batch,
+        weights: &LossWeights,
+        state: &TrainingState,
+    ) -> Result<((Forward, Tensor, Metrics), Tape), ModelError> {
+        let Batch {
+            images,
+            labels,
+            share,
+        } = batch;
+        let noise = Noise {
+            seed: state.seed,
+            step: state.step,
+        };
+        let pass = Pass::train(noise).part(share.first as u64);
+        record(|| {
+            let forward = self.model.forward(images, &pass)?;
+            let (mut loss, metrics) = self.model.loss(&forward, images, labels, weights)?;
+            if share.count != share.total {
+                loss = ops::scale(&loss, share.weight())?;
+            }
+            Ok((forward, loss, metrics))
+        })
+    }
+
+    fn forget(&self, gradients: &mut GradStore) -> Result<(), ModelError> {
+        for p in self.model.parameters().weights() {
+            if let Some(gradient) = gradients.get(&p.value) {
+                let zeros = gradient.zeros_like()?;
+                gradients.insert(&p.value, zeros);
+            }
+        }
         Ok(())
     }
 
@@ -164,34 +242,46 @@ impl Stepper {
                 }
             }
         }
+        self.ranks
+            .sum_gradients(self.model.parameters().weights(), &mut gradients)?;
         let warmup = self.training.schedule.warmup_steps as f64;
         let rise = ((state.optimizer_steps + 1) as f64 / warmup.max(1.0)).min(1.0);
         self.optimizer
             .set_learning_rate(state.schedule.learning_rate() * rise);
         self.optimizer.step(&gradients)?;
-        self.averages.step()?;
+        self.averages.step(self.ranks.team())?;
         state.optimizer_steps += 1;
         Ok(())
     }
 }
 
-/// Measures of a batch in evaluation mode.
+/// Measures of a batch in evaluation mode over all ranks; none if one of them wants to stop.
 pub(super) fn measure(
     model: &Model,
-    images: &Tensor,
-    labels: &Tensor,
+    batch: &Batch,
     weights: &LossWeights,
-) -> Result<Metrics, ModelError> {
-    let not_a_number = || {
-        let mut metrics = Metrics::default();
-        metrics.set("loss", f64::NAN);
-        metrics
+    ranks: &Ranks,
+    stop: bool,
+) -> Result<Option<Metrics>, ModelError> {
+    let Batch {
+        images,
+        labels,
+        share,
+    } = batch;
+    let (metrics, forward) = match model.forward(images, &Pass::evaluate()) {
+        Ok(forward) => {
+            let metrics = model.loss(&forward, images, labels, weights)?.1;
+            (metrics, Some(forward))
+        }
+        Err(e) if is_not_finite(&e) => {
+            let mut metrics = Metrics::default();
+            metrics.set("loss", f64::NAN);
+            (metrics, None)
+        }
+        Err(e) => return Err(e),
     };
-    match model.forward(images, &Pass::evaluate()) {
-        Ok(forward) => Ok(model.loss(&forward, images, labels, weights)?.1),
-        Err(e) if is_not_finite(&e) => Ok(not_a_number()),
-        Err(e) => Err(e),
-    }
+    let pooled = ranks.pool(&metrics, forward.as_ref(), model.codes(), *share, stop)?;
+    Ok((!pooled.stop).then_some(pooled.metrics))
 }
 
 /// The quantiser refuses vectors that are not numbers; for a training that is a loss that is not a number.

@@ -2,18 +2,22 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cytoself_io::Split;
 
 use super::checkpoint::{ModelFolder, TrainingState};
 use super::data::TrainingData;
+use super::fingerprint::check_ranks;
 use super::history::HistoryRow;
-use super::loader::{Batch, Plan, for_each_batch};
+use super::loader::{Plan, for_each_batch};
 use super::memory::StepMemory;
 use super::outcome::{Ending, EpochReport, TrainingObserver, TrainingOutcome};
 use super::placement::Placement;
+use super::ranks::Ranks;
 use super::step::{Stepper, measure};
+use super::team::agree;
 use super::variance::variance;
 use crate::ModelError;
 use crate::config::{AugmentationGroup, Config, VarianceRule};
@@ -34,6 +38,7 @@ pub struct Trainer<'a> {
     data: &'a TrainingData<'a>,
     stepper: Stepper,
     state: TrainingState,
+    ranks: Ranks,
 }
 
 /// What one pass over a split took and gave.
@@ -60,24 +65,38 @@ impl<'a> Trainer<'a> {
         Self::start_at(path, config, data, &Placement::default())
     }
 
-    /// As [`Trainer::start`], computing where `placement` says.
+    /// As [`Trainer::start`], computing where and with whom `placement` says: all ranks call it alike, rank 0 writes the folder.
     ///
     /// # Errors
-    /// As [`Trainer::start`].
+    /// As [`Trainer::start`], and
+    /// - [`ModelError::Inconsistent`]: the ranks were not started alike;
+    /// - [`ModelError::Lost`]: another rank failed.
     pub fn start_at(
         path: &Path,
         config: Config,
         data: &'a TrainingData<'a>,
         placement: &Placement,
     ) -> Result<Self, ModelError> {
-        config.check()?;
-        check_data(&config, data)?;
-        let folder = ModelFolder::create(path, &config, data.proteins())?;
+        let ranks = Ranks::new(Arc::clone(placement.team()));
+        let checked = config
+            .check()
+            .and_then(|()| check_data(&config, data))
+            .and_then(|()| check_placement(&config, placement));
+        agree(ranks.team(), checked)?;
+        check_ranks(ranks.team(), &config, data, None)?;
+        let found = agree(ranks.team(), variances(&config, data))?;
+        let created = if ranks.writes() {
+            ModelFolder::create(path, &config, data.proteins()).map(|_| ())
+        } else {
+            Ok(())
+        };
+        agree(ranks.team(), created)?;
+        let folder = ModelFolder::open(path)?;
         let model = Model::new(&config.model, config.training.seed, placement.device())?;
         let codes = [0, 1].map(|l| config.model.levels[l].quantizer.codes);
         let t = &config.training;
-        let state = TrainingState::new(t.seed, variances(&config, data)?, t.learning_rate, codes);
-        let stepper = Stepper::new(model, &config)?;
+        let state = TrainingState::new(t.seed, found, t.learning_rate, codes);
+        let stepper = Stepper::new(model, &config, ranks.clone())?;
         stepper.checkpoint(&folder, &state, true)?;
         Ok(Self {
             folder,
@@ -85,6 +104,7 @@ impl<'a> Trainer<'a> {
             data,
             stepper,
             state,
+            ranks,
         })
     }
 
@@ -101,38 +121,50 @@ impl<'a> Trainer<'a> {
         Self::resume_at(path, data, epochs, &Placement::default())
     }
 
-    /// As [`Trainer::resume`], computing where `placement` says.
+    /// As [`Trainer::resume`], computing where and with whom `placement` says. The number of ranks may be another than before: the
+    /// batches are the same, cut into other shares.
     ///
     /// # Errors
-    /// As [`Trainer::resume`].
+    /// As [`Trainer::resume`], and
+    /// - [`ModelError::Inconsistent`]: the ranks were not started alike, or read different checkpoints;
+    /// - [`ModelError::Lost`]: another rank failed.
     pub fn resume_at(
         path: &Path,
         data: &'a TrainingData<'a>,
         epochs: Option<usize>,
         placement: &Placement,
     ) -> Result<Self, ModelError> {
-        let folder = ModelFolder::open(path)?;
-        let mut config = folder.config()?;
-        check_data(&config, data)?;
-        let state = folder.state()?;
-        if let Some(epochs) = epochs
-            && epochs != config.training.epochs
-        {
-            config.training.epochs = epochs;
-            config.check()?;
-            folder.set_config(&config)?;
-        }
-        let model = Model::with_weights(&config.model, &folder.last()?, placement.device())?;
-        let mut stepper = Stepper::new(model, &config)?;
-        stepper.load_state(folder.optimizer()?.tensors(), state.optimizer_steps)?;
-        folder.write_history(&state.history)?;
-        Ok(Self {
-            folder,
-            config,
-            data,
-            stepper,
-            state,
-        })
+        let ranks = Ranks::new(Arc::clone(placement.team()));
+        // Rank 0 mends what a kill left; only then the others look.
+        let mended = if ranks.writes() {
+            mend(path, data, epochs)
+        } else {
+            Ok(())
+        };
+        agree(ranks.team(), mended)?;
+        let read = || -> Result<_, ModelError> {
+            let folder = ModelFolder::open(path)?;
+            let mut config = folder.config()?;
+            check_data(&config, data)?;
+            check_placement(&config, placement)?;
+            config.training.epochs = epochs.unwrap_or(config.training.epochs);
+            let state = folder.state()?;
+            let model = Model::with_weights(&config.model, &folder.last()?, placement.device())?;
+            let mut stepper = Stepper::new(model, &config, ranks.clone())?;
+            stepper.load_state(folder.optimizer()?.tensors(), state.optimizer_steps)?;
+            Ok(Self {
+                folder,
+                config,
+                data,
+                stepper,
+                state,
+                ranks: ranks.clone(),
+            })
+        };
+        let found = agree(ranks.team(), read())?;
+        check_ranks(ranks.team(), &found.config, data, Some(&found.state))?;
+        ranks.check_same(found.stepper.model.parameters())?;
+        Ok(found)
     }
 
     /// The settings of this training.
@@ -197,15 +229,9 @@ impl<'a> Trainer<'a> {
     fn epoch(&mut self, observer: &mut dyn TrainingObserver) -> Result<(), ModelError> {
         let learning_rate = self.state.schedule.learning_rate();
         let train = self.train_pass(observer)?;
-        let plan = self.plan(Split::Validation, self.state.epoch as u64);
-        let variance = self.state.variance[Split::Validation as usize];
-        let validation = evaluate(
-            self.data,
-            &plan,
-            &self.stepper.model,
-            &self.weights(variance),
-            &mut |b, n| observer.batch(b, n),
-        )?;
+        let model = self.stepper.model.frozen()?;
+        let mut progress = |b, n| observer.batch(b, n);
+        let validation = self.evaluate(Split::Validation, &model, &mut progress)?;
         let Some(validation) = validation else {
             return Err(self.cancelled());
         };
@@ -252,18 +278,21 @@ impl<'a> Trainer<'a> {
             state,
             folder,
             config,
-            ..
+            ranks,
         } = self;
         let device = stepper.model.device().clone();
         let every = config.training.checkpoint_batches;
         let flow = for_each_batch(data, &plan, first, &device, &mut wait, |index, batch| {
             let last = index + 1 == batches;
-            stepper.train(&batch, &weights, state, last)?;
+            if !stepper.train(&batch, &weights, state, last)? {
+                return Ok(ControlFlow::Break(()));
+            }
             state.batch = index + 1;
             if every > 0 && !last && (index + 1) % every == 0 && stepper.is_between_steps() {
                 stepper.checkpoint(folder, state, false)?;
             }
-            Ok(observer.batch(index as u64 + 1, batches as u64))
+            let flow = observer.batch(index as u64 + 1, batches as u64);
+            Ok(together(flow, ranks, &mut stepper.stop))
         })?;
         if flow.is_break() {
             return Err(self.cancelled());
@@ -277,21 +306,61 @@ impl<'a> Trainer<'a> {
 
     /// Test measures with the best weights, then the last word to disk.
     fn finish(&mut self) -> Result<(), ModelError> {
+        // All epochs are done: whoever wants to stop now gets the end.
+        self.stepper.stop = false;
         if !self.data.rows(Split::Test).is_empty() && !self.state.history.rows.is_empty() {
             let device = self.stepper.model.device();
             let best = Model::with_weights(&self.config.model, &self.folder.best()?, device)?;
-            let plan = self.plan(Split::Test, 0);
-            let weights = self.weights(self.state.variance[Split::Test as usize]);
-            let test = evaluate(self.data, &plan, &best, &weights, &mut |_, _| {
-                ControlFlow::Continue(())
-            })?;
+            self.ranks.check_same(best.parameters())?;
+            let mut progress = |_, _| ControlFlow::Continue(());
+            let test = self.evaluate(Split::Test, &best.frozen()?, &mut progress)?;
             if let (Some(row), Some(test)) = (self.state.history.rows.last_mut(), test) {
                 row.test = Some(test.metrics);
             }
         }
         self.state.finished = true;
-        self.folder.write_state(&self.state)?;
-        self.folder.write_history(&self.state.history)
+        let written = if self.ranks.writes() {
+            self.folder
+                .write_state(&self.state)
+                .and_then(|()| self.folder.write_history(&self.state.history))
+        } else {
+            Ok(())
+        };
+        agree(self.ranks.team(), written)
+    }
+
+    /// Means over the batches of a split in evaluation mode; none if `progress` broke off.
+    fn evaluate(
+        &mut self,
+        split: Split,
+        model: &Model,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<PassResult>, ModelError> {
+        let start = Instant::now();
+        let epoch = match split {
+            Split::Test => 0,
+            _ => self.state.epoch as u64,
+        };
+        let plan = self.plan(split, epoch);
+        let weights = self.weights(self.state.variance[split as usize]);
+        let batches = plan.batches(self.data) as u64;
+        let (mut mean, mut wait) = (MeanMetrics::default(), Duration::ZERO);
+        let (ranks, stop) = (&self.ranks, &mut self.stepper.stop);
+        let device = model.device();
+        let flow = for_each_batch(self.data, &plan, 0, device, &mut wait, |index, batch| {
+            let Some(metrics) = measure(model, &batch, &weights, ranks, *stop)? else {
+                return Ok(ControlFlow::Break(()));
+            };
+            mean.add(&metrics);
+            let flow = progress(index as u64 + 1, batches);
+            Ok(together(flow, ranks, stop))
+        })?;
+        let result = PassResult {
+            metrics: mean.mean(),
+            time: start.elapsed(),
+            wait,
+        };
+        Ok(flow.is_continue().then_some(result))
     }
 
     fn plan(&self, split: Split, epoch: u64) -> Plan {
@@ -312,6 +381,7 @@ impl<'a> Trainer<'a> {
             } else {
                 AugmentationGroup::None
             },
+            rank: [self.ranks.team().rank(), self.ranks.team().size()],
         }
     }
 
@@ -334,35 +404,29 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Means over the batches of a split in evaluation mode; none if `progress` broke off.
-fn evaluate(
-    data: &TrainingData,
-    plan: &Plan,
-    model: &Model,
-    weights: &LossWeights,
-    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-) -> Result<Option<PassResult>, ModelError> {
-    let start = Instant::now();
-    let model = &model.frozen()?;
-    let batches = plan.batches(data) as u64;
-    let (mut mean, mut wait) = (MeanMetrics::default(), Duration::ZERO);
-    let flow = for_each_batch(
-        data,
-        plan,
-        0,
-        model.device(),
-        &mut wait,
-        |index, Batch { images, labels }| {
-            mean.add(&measure(model, &images, &labels, weights)?);
-            Ok(progress(index as u64 + 1, batches))
-        },
-    )?;
-    let result = PassResult {
-        metrics: mean.mean(),
-        time: start.elapsed(),
-        wait,
-    };
-    Ok(flow.is_continue().then_some(result))
+/// What the observer's answer means here: alone it holds at once; one of several ranks goes on until all know of it.
+fn together(flow: ControlFlow<()>, ranks: &Ranks, stop: &mut bool) -> ControlFlow<()> {
+    if ranks.alone() {
+        return flow;
+    }
+    *stop |= flow.is_break();
+    ControlFlow::Continue(())
+}
+
+/// Completes a checkpoint whose writing was cut off, and writes what the state and `epochs` say into the other files.
+fn mend(path: &Path, data: &TrainingData, epochs: Option<usize>) -> Result<(), ModelError> {
+    let folder = ModelFolder::open(path)?;
+    let mut config = folder.config()?;
+    check_data(&config, data)?;
+    let state = folder.state()?;
+    if let Some(epochs) = epochs
+        && epochs != config.training.epochs
+    {
+        config.training.epochs = epochs;
+        config.check()?;
+        folder.set_config(&config)?;
+    }
+    folder.write_history(&state.history)
 }
 
 fn variances(config: &Config, data: &TrainingData) -> Result<[f64; 3], ModelError> {
@@ -381,6 +445,18 @@ fn variances(config: &Config, data: &TrainingData) -> Result<[f64; 3], ModelErro
             Ok([of(Split::Train)?, of(Split::Validation)?, test])
         }
     }
+}
+
+fn check_placement(config: &Config, placement: &Placement) -> Result<(), ModelError> {
+    let several = placement.team().size() > 1;
+    if several && config.training.sync_batch_norm && !placement.device().is_cpu() {
+        return Err(ModelError::config(
+            "training.sync_batch_norm",
+            "false on GPUs, whose statistics are not shared",
+            true,
+        ));
+    }
+    Ok(())
 }
 
 fn check_data(config: &Config, data: &TrainingData) -> Result<(), ModelError> {

@@ -1,7 +1,8 @@
 //! Batch normalisation on slices.
 
+use super::backward::Backward;
 use super::{Activation, kernels};
-use crate::ops::buffer::{Shared, output};
+use crate::ops::buffer::Shared;
 use crate::ops::simd::InstructionSet;
 use rayon::prelude::*;
 
@@ -29,6 +30,15 @@ pub struct BatchStatistics {
 /// assert_eq!((statistics.mean[0], statistics.variance[0]), (4., 5.));
 /// ```
 pub fn batch_statistics(x: &[f32], shape: MapShape, isa: InstructionSet) -> BatchStatistics {
+    let (mean, variance) = moments(x, shape, isa)
+        .into_iter()
+        .map(|[mean, variance]| (mean as f32, variance as f32))
+        .unzip();
+    BatchStatistics { mean, variance }
+}
+
+/// As [`batch_statistics`] in double precision, `[mean, variance]` per channel.
+pub(super) fn moments(x: &[f32], shape: MapShape, isa: InstructionSet) -> Vec<[f64; 2]> {
     let [batch, channels, plane] = shape;
     assert_eq!(x.len(), batch * channels * plane, "maps");
     let moments = |c: usize| {
@@ -43,17 +53,16 @@ pub fn batch_statistics(x: &[f32], shape: MapShape, isa: InstructionSet) -> Batc
         }
         let count = (batch * plane) as f64;
         let mean = sum / count;
-        (
-            (f64::from(shift) + mean) as f32,
-            (square / count - mean * mean).max(0.0) as f32,
-        )
+        [
+            f64::from(shift) + mean,
+            (square / count - mean * mean).max(0.0),
+        ]
     };
-    let (mean, variance) = (0..channels).into_par_iter().map(moments).unzip();
-    BatchStatistics { mean, variance }
+    (0..channels).into_par_iter().map(moments).collect()
 }
 
 /// The line `scale * x + offset` of one channel.
-fn line(
+pub(super) fn line(
     statistics: &BatchStatistics,
     affine: Option<(&[f32], &[f32])>,
     eps: f32,
@@ -143,76 +152,17 @@ pub fn batch_norm_backward(
     batch_mode: bool,
     isa: InstructionSet,
 ) -> BatchNormGradients {
-    let [batch, channels, plane] = shape;
-    assert!(
-        x.len() == batch * channels * plane
-            && dy.len() == x.len()
-            && residual.is_none_or(|r| r.len() == x.len()),
-        "maps"
-    );
-    let mut dx = output(x.len());
-    let mut dresidual = residual.map(|_| output(x.len()));
-    let out = Shared::new(&mut dx);
-    // The slopes go into the residual's gradient, which they are, or else into dx, where the second pass overwrites them.
-    let slope = dresidual.as_deref_mut().map_or(out, Shared::new);
-    let count = (batch * plane) as f64;
-    let channel = |c: usize| {
-        let (scale, offset) = line(statistics, affine, eps, c);
-        let (mean, inverse) = (
-            statistics.mean[c],
-            1.0 / (f64::from(statistics.variance[c]) + f64::from(eps)).sqrt(),
-        );
-        let starts = || (0..batch).map(|image| (image * channels + c) * plane);
-        let (mut sum, mut product) = (0.0, 0.0);
-        for start in starts() {
-            let r = residual.map_or(std::ptr::null(), |r| r[start..].as_ptr());
-            let (x, dy) = (x[start..].as_ptr(), dy[start..].as_ptr());
-            // SAFETY: one task per channel; all slices have `plane` values from `start`.
-            let [s, q] = unsafe {
-                kernels::slopes(
-                    isa,
-                    x,
-                    dy,
-                    plane,
-                    mean,
-                    scale,
-                    offset,
-                    r,
-                    activation,
-                    slope.at(start),
-                )
-            };
-            sum += s;
-            product += q;
-        }
-        // dx = scale (g - mean(g) - xhat mean(g xhat)), xhat = (x - mean) inverse
-        let (mut b, mut shift) = (0.0, 0.0);
-        if batch_mode {
-            b = -f64::from(scale) * product / count * inverse * inverse;
-            shift = -f64::from(scale) * sum / count - b * f64::from(mean);
-        }
-        for start in starts() {
-            // SAFETY: as above.
-            unsafe {
-                kernels::combine(
-                    isa,
-                    x[start..].as_ptr(),
-                    slope.at(start),
-                    plane,
-                    scale,
-                    b as f32,
-                    shift as f32,
-                    out.at(start),
-                )
-            };
-        }
-        ((product * inverse) as f32, sum as f32)
+    let pass = Backward {
+        x,
+        dy,
+        shape,
+        statistics,
+        eps,
+        affine,
+        residual,
+        activation,
+        isa,
     };
-    let (gamma, beta) = (0..channels).into_par_iter().map(channel).unzip();
-    BatchNormGradients {
-        x: dx,
-        residual: dresidual,
-        gamma,
-        beta,
-    }
+    pass.run::<std::convert::Infallible>(batch_mode, None)
+        .unwrap_or_else(|never| match never {})
 }

@@ -9,7 +9,7 @@ use cytoself_tests::run;
 #[test]
 fn train_refuses_other_settings_on_resume() {
     let dir = tempfile::tempdir().unwrap();
-    let data = crops(dir.path(), 4, 2);
+    let data = crops(dir.path(), 6, 2);
     let model = dir.path().join("model");
     let of = |flags: &[&str]| {
         let [data, out] = [&data, &model].map(|p| p.display().to_string());

@@ -34,6 +34,9 @@ fn config(epochs: usize) -> Config {
     config
 }
 
+/// What rounding may grow to in nine steps; a gradient of one step keeps to 1e-5.
+const AFTER_STEPS: f64 = 3e-5;
+
 fn averaging(mut config: Config) -> Config {
     for level in &mut config.model.levels {
         level.quantizer.ema_decay = 0.9;
@@ -210,7 +213,7 @@ fn several_ranks_train_as_one() {
             train_on(&many, &config, &toy, size);
             let apart = difference(&one, &many);
             println!("{name}, {size} ranks: {apart:.1e}");
-            assert!(apart < 1e-5, "{name}, {size} ranks: {apart:e}");
+            assert!(apart < AFTER_STEPS, "{name}, {size} ranks: {apart:e}");
             same_history(&one, &many);
         }
     }
@@ -267,7 +270,7 @@ fn a_training_goes_on_with_other_ranks() {
     train_on(&one, &config(2), &toy, 1);
     train_on(&changed, &config(1), &toy, 3);
     resume_on(&changed, &toy, Some(2), 2);
-    assert!(difference(&one, &changed) < 1e-5);
+    assert!(difference(&one, &changed) < AFTER_STEPS);
     same_history(&one, &changed);
 }
 

@@ -140,6 +140,9 @@ pub fn batch_norm(
     }
     #[cfg(feature = "candle-cuda")]
     if x.device().is_cuda() {
+        if mode != BatchNormMode::Eval && shared::parts().is_some() {
+            bail!("batch_norm: statistics over several ranks are computed on the processor only");
+        }
         return cuda::batch_norm::batch_norm(x, affine, running, mode, eps, residual, activation);
     }
     let x = x.contiguous()?;

@@ -149,7 +149,7 @@ impl Average {
         let indices = quantized.indices.flatten_all()?.to_vec1::<u32>()?;
         let codes = self.average.counts().len();
         let (split, dimension) = (self.split, self.dimension);
-        let mut batch = ops::with_values(&level.encoded, |values| {
+        let mut batch = ops::with_values(&level.encoded.to_device(&Device::Cpu)?, |values| {
             let vectors = Vectors::planes(values, n, split, dimension, h * w)?;
             CodeSums::new(&vectors, &indices, codes)
         })??;

@@ -120,7 +120,7 @@ pub fn agree<T, E: From<ModelError> + std::fmt::Display>(
     let mine = result
         .as_ref()
         .err()
-        .map_or(String::new(), |e| format!("!{}", e.to_string()));
+        .map_or(String::new(), |e| format!("!{e}"));
     let all = team.gather(mine.as_bytes())?;
     match all.iter().position(|text| !text.is_empty()) {
         None => result,

@@ -33,6 +33,18 @@ struct Table {
     gone: Option<usize>,
 }
 
+impl Table {
+    fn all_here(&self) -> Result<(), ModelError> {
+        match self.gone {
+            None => Ok(()),
+            Some(rank) => Err(ModelError::Lost {
+                rank,
+                reason: "it ended before the others".to_string(),
+            }),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Part {
     Bytes(Vec<u8>),
@@ -71,6 +83,8 @@ impl Threads {
     /// What all ranks put down, in their order.
     fn exchange(&self, mine: Part) -> Result<Arc<Vec<Part>>, ModelError> {
         let mut table = self.table();
+        // Whoever has gone, or has aborted, takes part in no exchange, even if the others are waiting in it already.
+        table.all_here()?;
         let round = table.round;
         table.given[self.rank] = Some(mine);
         if table.given.iter().all(Option::is_some) {
@@ -80,12 +94,7 @@ impl Threads {
             self.meeting.changed.notify_all();
         }
         while table.round == round {
-            if let Some(rank) = table.gone {
-                return Err(ModelError::Lost {
-                    rank,
-                    reason: "it ended before the others".to_string(),
-                });
-            }
+            table.all_here()?;
             table = self
                 .meeting
                 .changed

@@ -98,7 +98,7 @@ def main():
         environment()
     program = arguments.program
     if program is None:
-        build = ["cargo", "build", "--release", "-p", "cytoself-benches", "--example", "vq_peer"]
+        build = ["cargo", "build", "--release", "--workspace", "--example", "vq_peer"]
         subprocess.check_call(build, cwd=ROOT)
         program = ROOT / "target" / "release" / "examples" / "vq_peer"
 

@@ -1,19 +1,20 @@
 //! Several ranks that train one network: as one rank would, refused when they differ, ended when one fails.
 
+#[path = "training/run.rs"]
+mod run;
 #[path = "training/toy.rs"]
 mod toy;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use cytoself_model::{
-    Config, EpochReport, ModelError, ModelFolder, Placement, Threads, Trainer, TrainingData,
-    TrainingObserver, TrainingState, Weights,
+    Config, ModelError, ModelFolder, Placement, Threads, Trainer, TrainingState, Weights,
 };
+use run::{Stop, data};
 use toy::Toy;
 
 /// `torch-micro` with everything random, batches that do not come out even, and shared batch statistics. Adam with an epsilon so large
@@ -42,27 +43,6 @@ fn averaging(mut config: Config) -> Config {
         level.quantizer.ema_decay = 0.9;
     }
     config
-}
-
-/// Stops after a number of batches.
-struct Stop(Option<u64>);
-
-impl TrainingObserver for Stop {
-    fn batch(&mut self, _batch: u64, _batches: u64) -> ControlFlow<()> {
-        match &mut self.0 {
-            Some(0) => return ControlFlow::Break(()),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn epoch(&mut self, _report: &EpochReport<'_>) {}
-}
-
-fn data(toy: &Toy) -> TrainingData<'_> {
-    let channels = ["pro", "nuc"].map(String::from);
-    TrainingData::new(toy, &channels, &toy.splits(), None).unwrap()
 }
 
 /// What `f` returns on each of `size` ranks.

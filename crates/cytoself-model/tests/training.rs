@@ -1,5 +1,7 @@
 //! Training as a user sees it: it learns, repeats to the bit, survives a kill, and stops when the loss is not a number.
 
+#[path = "training/run.rs"]
+mod run;
 #[path = "training/toy.rs"]
 mod toy;
 
@@ -10,9 +12,9 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use cytoself_model::{
-    Config, Embedder, EmbeddingValues, Ending, EpochReport, ModelError, ModelFolder, Trainer,
-    TrainingData, TrainingObserver, Weights,
+    Config, Embedder, EmbeddingValues, Ending, ModelError, ModelFolder, Trainer, Weights,
 };
+use run::{Stop, data};
 use toy::Toy;
 
 /// `torch-micro` for the toy, with everything random switched on and the paper's schedule.
@@ -24,27 +26,6 @@ fn config(classes: usize, epochs: usize) -> Config {
     config.training.batch = 4;
     config.training.learning_rate = 1e-3;
     config
-}
-
-/// Stops after a number of batches.
-struct Stop(Option<u64>);
-
-impl TrainingObserver for Stop {
-    fn batch(&mut self, _batch: u64, _batches: u64) -> ControlFlow<()> {
-        match &mut self.0 {
-            Some(0) => return ControlFlow::Break(()),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn epoch(&mut self, _report: &EpochReport<'_>) {}
-}
-
-fn data(toy: &Toy) -> TrainingData<'_> {
-    let channels = ["pro", "nuc"].map(String::from);
-    TrainingData::new(toy, &channels, &toy.splits(), None).unwrap()
 }
 
 fn train(folder: &Path, config: Config, toy: &Toy) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use cytoself_vq::{
     Codebook, CpuSearch, NearestCode, SplitQuantizer, Vectors, codebook_gradient,
-    commitment_gradient, softmax_assignment,
+    commitment_gradient,
 };
 
 type Failure = Box<dyn Error>;
@@ -48,8 +48,7 @@ impl Batch {
             }
             // The same with the soft histogram, which the reference always makes.
             "layer_soft" => {
-                let found = self.quantizer.quantize(&vectors)?;
-                let soft = softmax_assignment(search, &vectors, &found.indices)?;
+                let (found, soft) = self.quantizer.quantize_soft(&vectors)?;
                 black_box((found.mean_squared_error(), found.perplexity(), found, soft));
             }
             // `layer` and the gradients of its loss.

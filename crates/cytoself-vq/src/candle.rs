@@ -14,7 +14,6 @@ use self::straight_through::StraightThrough;
 use crate::codebook::Codebook;
 use crate::error::VqError;
 use crate::quantizer::SplitQuantizer;
-use crate::softmax::softmax_assignment;
 use crate::vectors::Vectors;
 
 /// Settings of [`split_quantize`].
@@ -169,17 +168,17 @@ pub fn split_quantize(
     let z = z.contiguous()?;
     let rows = Codebook::new(codebook.flatten_all()?.to_vec1()?, codes, dim)?;
     let quantizer = SplitQuantizer::new(rows, split)?;
-    let found = with_values(&z, |values| quantizer.quantize_images(values, b, h * w))?;
+    let (found, soft) = with_values(&z, |values| {
+        let vectors = Vectors::planes(values, b, split, dim, h * w)?;
+        if options.soft() {
+            let (found, soft) = quantizer.quantize_soft(&vectors)?;
+            Ok((found, Some(soft)))
+        } else {
+            Ok((quantizer.quantize(&vectors)?, None))
+        }
+    })?;
     let perplexity = found.perplexity();
     let mean = found.mean_squared_error();
-
-    let soft = options.soft().then(|| {
-        with_values(&z, |values| {
-            let vectors = Vectors::planes(values, b, split, dim, h * w)?;
-            softmax_assignment(quantizer.search(), &vectors, &found.indices)
-        })
-    });
-    let soft = soft.transpose()?;
     let cross_entropy = soft.as_ref().map(|s| s.cross_entropy);
     let softmax_histogram = soft
         .map(|s| Tensor::from_vec(s.histogram, (b, codes), &Device::Cpu))

@@ -6,12 +6,13 @@
 //!
 //! With AVX2 the product is made in small integers first, three times as fast, which leaves a handful of codes for `f32`; see `screen`.
 
+mod exp;
 mod kernel;
 mod lanes;
 mod panels;
 #[cfg(target_arch = "x86_64")]
 mod screen;
-mod soft;
+pub(crate) mod soft;
 mod tiles;
 
 use rayon::prelude::*;
@@ -243,10 +244,11 @@ impl Scratch {
     }
 }
 
-struct TaskOutput<'a> {
-    indices: &'a mut [u32],
-    distances: &'a mut [f32],
-    quantized: Option<&'a Scatter<'a>>,
+/// Where a task writes what it finds.
+pub(crate) struct TaskOutput<'a> {
+    pub(crate) indices: &'a mut [u32],
+    pub(crate) distances: &'a mut [f32],
+    pub(crate) quantized: Option<&'a Scatter<'a>>,
 }
 
 macro_rules! instance {

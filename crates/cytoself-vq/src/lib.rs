@@ -6,8 +6,8 @@
 //! The answer of every search is exact: the code with the smallest squared distance in double precision, of equals the lowest index.
 //!
 //! - Search: [`Codebook`], [`NearestCode`] and its implementations [`CpuSearch`], [`ScalarSearch`], `cuda::CudaSearch`.
-//! - Quantise: [`SplitQuantizer`] gives indices, quantised vectors, squared error and histograms in one pass; [`softmax_assignment`] the
-//!   soft histogram; [`CodeUsage`] and [`perplexity`] how many codes are in use.
+//! - Quantise: [`SplitQuantizer`] gives indices, quantised vectors, squared error and histograms in one pass, and the soft histogram
+//!   with them where it is wanted ([`SplitQuantizer::quantize_soft`], [`softmax_assignment`]); [`CodeUsage`] and [`perplexity`] how many codes are in use.
 //! - Train: [`codebook_gradient`], [`commitment_gradient`], [`softmax_gradient`]; [`MovingAverage`] with unused codes replaced;
 //!   [`kmeans`] for the start.
 //! - Work on codes alone: [`CodeDistances`] for exact distances between quantised rows, [`unpack`] for their vectors.
@@ -27,7 +27,6 @@ mod cpu;
 pub mod cuda;
 mod ema;
 mod error;
-mod exp;
 mod gradient;
 mod kmeans;
 mod nearest;

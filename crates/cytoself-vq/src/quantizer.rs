@@ -112,6 +112,15 @@ impl<S: NearestCode> SplitQuantizer<S> {
     /// # Errors
     /// As [`NearestCode::search`].
     pub fn quantize(&self, vectors: &Vectors<'_>) -> Result<Quantization, VqError> {
+        self.quantize_by(vectors, |output| self.search.search(vectors, output))
+    }
+
+    /// Quantises by whatever `search` finds.
+    pub(crate) fn quantize_by(
+        &self,
+        vectors: &Vectors<'_>,
+        search: impl FnOnce(SearchOutput<'_>) -> Result<(), VqError>,
+    ) -> Result<Quantization, VqError> {
         let codes = self.codebook().codes();
         let mut indices = vec![0; vectors.len()];
         let mut squared_distances = vec![0.0; vectors.len()];
@@ -121,7 +130,7 @@ impl<S: NearestCode> SplitQuantizer<S> {
             squared_distances: &mut squared_distances,
             quantized: Some(&mut quantized),
         };
-        self.search.search(vectors, output)?;
+        search(output)?;
         let histogram = histograms(&indices, vectors.images(), codes)?;
         let squared_error = squared_distances.iter().map(|&d| f64::from(d)).sum();
         Ok(Quantization {

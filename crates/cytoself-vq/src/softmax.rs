@@ -2,19 +2,22 @@
 
 use rayon::prelude::*;
 
-use crate::codebook::Codebook;
-use crate::cpu::CpuSearch;
+use crate::cpu::soft::Codes;
+use crate::cpu::{CpuSearch, TaskOutput};
 use crate::error::VqError;
+use crate::nearest::{NearestCode, check as check_search};
+use crate::quantizer::{Quantization, SplitQuantizer};
+use crate::scatter::Scatter;
 use crate::sums::CodeSums;
 use crate::vectors::Vectors;
 
-/// Vectors whose soft assignments are summed one after the other.
-const CHUNK: usize = 256;
+/// Vectors whose soft assignments are summed one after the other: whole tiles, and several chunks in an image of either level.
+const CHUNK: usize = 96;
 /// Parts of the batch that keep their own sums for the codebook gradient; fixed, so that threads do not change the bits.
 const PARTS: usize = 8;
 
 /// The soft assignments of a batch, summed per image.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SoftmaxAssignment {
     /// Sum over the vectors of each image of `softmax(-|z - c|^2)`, `[images, codes]`; each row sums to the vectors per image.
     pub histogram: Vec<f32>,
@@ -54,25 +57,90 @@ pub fn softmax_assignment(
     vectors: &Vectors<'_>,
     indices: &[u32],
 ) -> Result<SoftmaxAssignment, VqError> {
-    let codes = check(search, vectors, indices)?;
+    check(search, vectors, indices)?;
     let per_image = vectors.per_image();
+    let chunks = |image: usize| {
+        ranges(image * per_image, (image + 1) * per_image)
+            .into_iter()
+            .map(|(first, last)| (first, Codes::Given(&indices[first..last])))
+            .collect()
+    };
+    assign(search, vectors, (0..vectors.images()).map(chunks).collect())
+}
+
+impl SplitQuantizer<CpuSearch> {
+    /// [`SplitQuantizer::quantize`] and [`softmax_assignment`] at the nearest codes, in one pass: every score is computed once.
+    ///
+    /// # Errors
+    /// As [`SplitQuantizer::quantize`].
+    ///
+    /// # Example
+    /// ```
+    /// use cytoself_vq::{Codebook, SplitQuantizer, Vectors};
+    ///
+    /// let quantizer = SplitQuantizer::new(Codebook::new(vec![0.0, 2.0], 2, 1)?, 1)?;
+    /// let (found, soft) = quantizer.quantize_soft(&Vectors::rows(&[0.9], 1, 1, 1)?)?;
+    /// assert_eq!(found.indices, [0]);
+    /// let share = 1.0 / (1.0 + (-0.4f32).exp()); // squared distances 0.81 and 1.21
+    /// assert!((soft.histogram[0] - share).abs() < 1e-6);
+    /// # Ok::<(), cytoself_vq::VqError>(())
+    /// ```
+    pub fn quantize_soft(
+        &self,
+        vectors: &Vectors<'_>,
+    ) -> Result<(Quantization, SoftmaxAssignment), VqError> {
+        let mut soft = None;
+        let found = self.quantize_by(vectors, |output| {
+            check_search(self.codebook(), vectors, &output)?;
+            let per_image = vectors.per_image().max(1);
+            let quantized = output.quantized.map(Scatter::new);
+            let images = output
+                .indices
+                .chunks_mut(per_image)
+                .zip(output.squared_distances.chunks_mut(per_image));
+            let chunks = images.enumerate().map(|(image, (indices, distances))| {
+                let chunks = indices.chunks_mut(CHUNK).zip(distances.chunks_mut(CHUNK));
+                let outputs = chunks.enumerate().map(|(chunk, (indices, distances))| {
+                    let out = TaskOutput {
+                        indices,
+                        distances,
+                        quantized: quantized.as_ref(),
+                    };
+                    (image * per_image + chunk * CHUNK, Codes::Nearest(out))
+                });
+                outputs.collect()
+            });
+            soft = Some(assign(self.search(), vectors, chunks.collect())?);
+            Ok(())
+        })?;
+        let soft = soft.unwrap_or_default();
+        Ok((found, soft))
+    }
+}
+
+/// Sums the soft assignments of every image; an image is a list of its chunks, each with its first vector.
+fn assign(
+    search: &CpuSearch,
+    vectors: &Vectors<'_>,
+    images: Vec<Vec<(usize, Codes<'_>)>>,
+) -> Result<SoftmaxAssignment, VqError> {
+    let codes = search.codebook().codes();
     let mut histogram = vec![0.0f32; vectors.images() * codes];
-    let losses: Result<Vec<f64>, VqError> = histogram
+    let losses: Vec<Result<f64, usize>> = histogram
         .par_chunks_mut(codes)
-        .enumerate()
-        .map(|(image, row)| {
-            let chunks: Result<Vec<_>, VqError> =
-                ranges(image * per_image, (image + 1) * per_image)
-                    .into_par_iter()
-                    .map(|(first, last)| {
-                        let mut sums = vec![0.0f32; codes];
-                        let own = &indices[first..last];
-                        let loss = search.soft_sums(vectors, first, own, &mut sums)?;
-                        Ok((sums, loss))
-                    })
-                    .collect();
+        .zip(images)
+        .map(|(row, chunks)| {
+            let parts: Vec<Result<_, usize>> = chunks
+                .into_par_iter()
+                .map(|(first, at)| {
+                    let mut sums = vec![0.0f32; codes];
+                    let loss = search.soft_sums(vectors, first, at, &mut sums)?;
+                    Ok((sums, loss))
+                })
+                .collect();
             let mut loss = 0.0;
-            for (sums, part) in chunks? {
+            for part in parts {
+                let (sums, part) = part?;
                 loss += part;
                 for (total, sum) in row.iter_mut().zip(sums) {
                     *total += sum;
@@ -81,11 +149,17 @@ pub fn softmax_assignment(
             Ok(loss)
         })
         .collect();
-    let total: f64 = losses?.into_iter().sum();
-    let cross_entropy = if indices.is_empty() {
+    let mut total = 0.0;
+    for loss in losses {
+        match loss {
+            Ok(loss) => total += loss,
+            Err(bad) => vectors.non_finite(bad).map_or(Ok(()), Err)?,
+        }
+    }
+    let cross_entropy = if vectors.is_empty() {
         0.0
     } else {
-        total / indices.len() as f64
+        total / vectors.len() as f64
     };
     Ok(SoftmaxAssignment {
         histogram,
@@ -140,7 +214,7 @@ pub fn softmax_gradient(
     let means = parts.iter().flat_map(|p| p.means.chunks_exact(dim));
     for (vector, (mean, &index)) in means.zip(indices).enumerate() {
         let start = shape.offset(vector);
-        let code = &search_rows(search).as_slice()[index as usize * dim..][..dim];
+        let code = &search.codebook().as_slice()[index as usize * dim..][..dim];
         for (i, (&mean, &code)) in mean.iter().zip(code).enumerate() {
             gradient[start + i * shape.component_stride] = factor * (mean - code);
         }
@@ -168,7 +242,7 @@ impl Part {
         indices: &[u32],
         first: usize,
     ) -> Result<Self, VqError> {
-        let codebook = search_rows(search);
+        let codebook = search.codebook();
         let (codes, dim) = (codebook.codes(), codebook.dim());
         let mut part = Self {
             mass: vec![0.0; codes],
@@ -177,7 +251,8 @@ impl Part {
         };
         let mut vector = vec![0.0; dim];
         for (from, to) in ranges(first, first + indices.len()) {
-            search.soft_tiles(vectors, from, &indices[from - first..to - first], |tile| {
+            let own = &indices[from - first..to - first];
+            let done = search.soft_tiles(vectors, from, own, |tile| {
                 for lane in 0..tile.count {
                     vectors.copy_to(tile.first + lane, &mut vector);
                     let mean = &mut part.means[(tile.first + lane - first) * dim..][..dim];
@@ -192,7 +267,10 @@ impl Part {
                         }
                     }
                 }
-            })?;
+            });
+            if let Err(bad) = done {
+                return vectors.non_finite(bad).map_or(Ok(part), Err);
+            }
         }
         Ok(part)
     }
@@ -210,13 +288,8 @@ pub(crate) struct SoftTile<'a> {
     pub(crate) shares: &'a [f32],
 }
 
-fn search_rows(search: &CpuSearch) -> &Codebook {
-    use crate::nearest::NearestCode;
-    search.codebook()
-}
-
 fn code_rows(search: &CpuSearch) -> rayon::slice::ChunksExact<'_, f32> {
-    let codebook = search_rows(search);
+    let codebook = search.codebook();
     codebook.as_slice().par_chunks_exact(codebook.dim())
 }
 
@@ -229,7 +302,7 @@ fn ranges(first: usize, last: usize) -> Vec<(usize, usize)> {
 }
 
 fn check(search: &CpuSearch, vectors: &Vectors<'_>, indices: &[u32]) -> Result<usize, VqError> {
-    let codebook = search_rows(search);
+    let codebook = search.codebook();
     crate::gradient::check(vectors, indices, codebook)?;
     Ok(codebook.codes())
 }
@@ -237,7 +310,8 @@ fn check(search: &CpuSearch, vectors: &Vectors<'_>, indices: &[u32]) -> Result<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nearest::NearestCode;
+    use crate::codebook::Codebook;
+    use crate::cpu::Simd;
     use crate::random::Random;
     use crate::reference::squared_distance;
 
@@ -259,12 +333,14 @@ mod tests {
         let mut total = 0.0;
         for (v, &index) in indices.iter().enumerate() {
             vectors.copy_to(v, &mut vector);
-            let weights: Vec<f64> = codebook
+            let distances: Vec<f64> = codebook
                 .rows()
-                .map(|row| (-squared_distance(&vector, row)).exp())
+                .map(|row| squared_distance(&vector, row))
                 .collect();
+            let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
+            let weights: Vec<f64> = distances.iter().map(|d| (least - d).exp()).collect();
             let sum: f64 = weights.iter().sum();
-            total -= (weights[index as usize] / sum).ln();
+            total += sum.ln() + distances[index as usize] - least;
             let row = v / vectors.per_image() * codebook.codes();
             weights
                 .iter()
@@ -285,6 +361,73 @@ mod tests {
         for (f, e) in found.histogram.iter().zip(histogram) {
             assert!((f64::from(*f) - e).abs() < 2e-6 * (1.0 + e));
         }
+    }
+
+    /// Images whose vectors are near codes, far from all, and both, on every instruction set: shifted or not, the softmax is the same.
+    #[test]
+    fn near_and_far_vectors_agree_with_double_precision() {
+        let (codes, dim, images, positions) = (70, 8, 3, 205);
+        let mut random = Random::new(9, 0);
+        let mut draw = |n: usize, scale: f64| -> Vec<f32> {
+            let mut one = || (scale * (2.0 * random.unit() - 1.0)) as f32;
+            (0..n).map(|_| one()).collect()
+        };
+        let codebook = Codebook::new(draw(codes * dim, 1.0), codes, dim).unwrap();
+        let mut z = draw(positions * dim, 1.0);
+        z.extend(draw(positions * dim, 12.0));
+        z.extend((0..positions).flat_map(|i| draw(dim, [0.5, 40.0][i % 2])));
+        let vectors = Vectors::rows(&z, images * positions, 1, dim).unwrap();
+        for simd in Simd::available() {
+            let search = CpuSearch::with_simd(codebook.clone(), simd).unwrap();
+            let quantizer = SplitQuantizer::with_search(search, 1).unwrap();
+            let (found, soft) = quantizer.quantize_soft(&vectors).unwrap();
+            assert_eq!(found, quantizer.quantize(&vectors).unwrap(), "{simd:?}");
+            let again = softmax_assignment(quantizer.search(), &vectors, &found.indices);
+            assert_eq!(again.unwrap(), soft, "{simd:?}");
+            let (total, histogram) = loss(&codebook, &vectors, &found.indices);
+            let mean = total / vectors.len() as f64;
+            assert!((soft.cross_entropy - mean).abs() < 2e-5 * mean.max(1.0));
+            for (f, e) in soft.histogram.iter().zip(histogram) {
+                assert!((f64::from(*f) - e).abs() < 2e-4 * (0.01 + e), "{f} {e}");
+            }
+        }
+    }
+
+    /// The cross-entropy at codes that are not the nearest, so far away that their weight vanishes.
+    #[test]
+    fn cross_entropy_at_codes_far_away() {
+        let codebook = Codebook::new(vec![0.0, 9.0, 30.0], 3, 1).unwrap();
+        let search = CpuSearch::new(codebook);
+        let z = [0.5f32, 0.25];
+        let vectors = Vectors::rows(&z, 2, 1, 1).unwrap();
+        let soft = softmax_assignment(&search, &vectors, &[2, 1]).unwrap();
+        let expected = ((29.5f64.powi(2) - 0.25) + (8.75f64.powi(2) - 0.0625)) / 2.0;
+        assert!((soft.cross_entropy - expected).abs() < 1e-6 * expected);
+        for (found, expected) in soft.histogram.iter().zip([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-30);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_number_is_named() {
+        let (search, mut data) = example();
+        let quantizer = SplitQuantizer::with_search(search, 2).unwrap();
+        // Image 2, chunk 1, component 3, position 4; and a later one.
+        let at = (2 * 10 + 8) * 9 + 4;
+        data[at] = f32::NAN;
+        data[at + 9] = f32::INFINITY;
+        let vectors = Vectors::planes(&data, 3, 2, 5, 9).unwrap();
+        let error = quantizer.quantize_soft(&vectors).unwrap_err();
+        assert!(matches!(
+            error,
+            VqError::NonFiniteVector {
+                row: 2,
+                chunk: 1,
+                position: 4,
+                component: 3,
+                ..
+            }
+        ));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The blocked product of vectors and codes with the running maximum fused in.
+//! The blocked product of vectors and codes with the running maximum, and if wanted the exponentials, fused in.
 
+use super::exp::exp;
 use super::lanes::Lanes;
 use super::panels::Panels;
 use super::tiles::Tiles;
@@ -21,48 +22,105 @@ pub(super) unsafe fn search<V: Lanes, const C: usize>(tiles: &mut Tiles, panels:
         let last = (first + block).min(panels.count());
         for tile in 0..tiles.count() {
             // SAFETY: by the caller's contract; `tile` and `first..last` are in range.
-            unsafe { search_block::<V, C>(tiles, tile, panels, first, last) };
+            unsafe { search_block::<V, C>(tiles, tile, panels, first, last, &mut Nothing) };
         }
         first = last;
     }
 }
 
-/// Scores the first tile against every code: `out: [panels * C, 2 * V::WIDTH]`, `top: [2 * V::WIDTH]` the best of each lane.
-///
-/// # Safety
-/// As [`search`]; `out` and `top` are as long as that.
-#[inline(always)]
-pub(super) unsafe fn tile_scores<V: Lanes, const C: usize>(
-    tiles: &Tiles,
-    panels: &Panels,
-    out: &mut [f32],
-    top: &mut [f32],
-) {
-    let width = 2 * V::WIDTH;
-    debug_assert!(panels.width == C && tiles.width == width && tiles.count() > 0);
-    debug_assert!(out.len() == panels.count() * C * width && top.len() == width);
-    // SAFETY: by the caller's contract.
-    let mut best = unsafe { [V::splat(f32::NEG_INFINITY); 2] };
-    for panel in 0..panels.count() {
-        // SAFETY: by the caller's contract; the tile has `dim * width` values, the panel `dim * C`, its part of `out` `C * width`.
+/// What else becomes of the scores of a tile.
+pub(super) trait Visit<V, const C: usize> {
+    /// # Safety
+    /// The instruction set of `V` is enabled; `scores` are those of `panel`.
+    unsafe fn panel(&mut self, panel: usize, scores: &[[V; 2]; C]);
+}
+
+/// Nothing.
+struct Nothing;
+
+impl<V, const C: usize> Visit<V, C> for Nothing {
+    #[inline(always)]
+    unsafe fn panel(&mut self, _: usize, _: &[[V; 2]; C]) {}
+}
+
+/// Writes `e^(2 score + shift)` for every code and sums it up.
+struct Weights<'a, V> {
+    /// `[panels * C, 2 * V::WIDTH]`.
+    out: &'a mut [f32],
+    shift: [V; 2],
+    sums: [V; 2],
+}
+
+impl<V: Lanes, const C: usize> Visit<V, C> for Weights<'_, V> {
+    #[inline(always)]
+    unsafe fn panel(&mut self, panel: usize, scores: &[[V; 2]; C]) {
+        let width = 2 * V::WIDTH;
+        debug_assert!(self.out.len() >= (panel + 1) * C * width);
+        // SAFETY: by the contract; `out` has room for every panel.
         unsafe {
-            let codes = panels.codes.as_ptr().add(panel * panels.dim * C);
-            let half_norms = panels.half_norms.as_ptr().add(panel * C);
-            let found = scores::<V, C>(tiles.values().as_ptr(), codes, half_norms, panels.dim);
-            for (c, score) in found.iter().enumerate() {
-                let to = out.as_mut_ptr().add((panel * C + c) * width);
-                score[0].store(to);
-                score[1].store(to.add(V::WIDTH));
-                best = [best[0].max(score[0]), best[1].max(score[1])];
+            let two = V::splat(2.0);
+            for (c, score) in scores.iter().enumerate() {
+                let to = self.out.as_mut_ptr().add((panel * C + c) * width);
+                for (h, score) in score.iter().enumerate() {
+                    let weight = exp(score.mul_add(two, self.shift[h]));
+                    weight.store(to.add(h * V::WIDTH));
+                    self.sums[h] = self.sums[h].add(weight);
+                }
             }
         }
     }
-    // SAFETY: `top` has two registers.
-    unsafe {
-        best[0].store(top.as_mut_ptr());
-        best[1].store(top.as_mut_ptr().add(V::WIDTH));
+}
+
+/// Panels whose weights are summed in `f32` before the sum goes on in `f64`.
+const PANELS_PER_SUM: usize = 10;
+
+/// Does for the first tile what [`search`] does and weighs every code on the way: `out: [panels * C, 2 * V::WIDTH]` are
+/// `e^(2 score + shift)`, within the bounds of [`exp`], and `sums: [2 * V::WIDTH]` their sums.
+///
+/// # Safety
+/// As [`search`]; the slices are as long as that.
+#[inline(always)]
+pub(super) unsafe fn weigh<V: Lanes, const C: usize>(
+    tiles: &mut Tiles,
+    panels: &Panels,
+    shift: &[f32],
+    out: &mut [f32],
+    sums: &mut [f64],
+) {
+    let width = 2 * V::WIDTH;
+    debug_assert!(panels.width == C && tiles.width == width && tiles.count() > 0);
+    debug_assert!(out.len() == panels.count() * C * width);
+    debug_assert!(shift.len() == width && sums.len() == width);
+    sums.fill(0.0);
+    let mut part = [0.0f32; MOST_LANES];
+    // SAFETY: by the caller's contract; `shift` and `part` have room for two registers.
+    let shift = unsafe {
+        [
+            V::load(shift.as_ptr()),
+            V::load(shift.as_ptr().add(V::WIDTH)),
+        ]
+    };
+    for first in (0..panels.count()).step_by(PANELS_PER_SUM) {
+        let last = (first + PANELS_PER_SUM).min(panels.count());
+        // SAFETY: as above; the first tile and these panels are there.
+        unsafe {
+            let mut weights = Weights {
+                out,
+                shift,
+                sums: [V::splat(0.0); 2],
+            };
+            search_block::<V, C>(tiles, 0, panels, first, last, &mut weights);
+            weights.sums[0].store(part.as_mut_ptr());
+            weights.sums[1].store(part.as_mut_ptr().add(V::WIDTH));
+        }
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum += f64::from(part);
+        }
     }
 }
+
+/// Lanes of the widest tile.
+pub(super) const MOST_LANES: usize = 32;
 
 /// One tile against the panels `first..last`.
 ///
@@ -75,6 +133,7 @@ unsafe fn search_block<V: Lanes, const C: usize>(
     panels: &Panels,
     first: usize,
     last: usize,
+    visit: &mut impl Visit<V, C>,
 ) {
     let (dim, width) = (panels.dim, 2 * V::WIDTH);
     let at = tile * width;
@@ -95,6 +154,7 @@ unsafe fn search_block<V: Lanes, const C: usize>(
                 panels.half_norms.as_ptr().add(panel * C),
                 dim,
             );
+            visit.panel(panel, &scores);
             let mut top = scores[0];
             for score in &scores[1..] {
                 top = [top[0].max(score[0]), top[1].max(score[1])];

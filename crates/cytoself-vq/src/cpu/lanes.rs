@@ -14,6 +14,7 @@ pub(super) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self * b + c`; whether it rounds once or twice does not matter to the search.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    unsafe fn add(self, b: Self) -> Self;
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn max(self, b: Self) -> Self;
     unsafe fn min(self, b: Self) -> Self;
@@ -21,6 +22,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn any_gt(self, b: Self) -> bool;
     /// Per lane `if self > b { yes } else { no }`, on bit patterns.
     unsafe fn select_gt(self, b: Self, yes: Self, no: Self) -> Self;
+    /// `self` times the value whose exponent is the lowest eight bits of `power` and whose other bits are 0.
+    unsafe fn scale_by_power(self, power: Self) -> Self;
 }
 
 /// Four lanes in plain Rust, which compilers turn into SSE2 or NEON.
@@ -68,8 +71,16 @@ impl Lanes for Portable {
         }))
     }
     #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        self.zip(b, |x, y| x + y)
+    }
+    #[inline(always)]
     unsafe fn sub(self, b: Self) -> Self {
         self.zip(b, |x, y| x - y)
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power(self, power: Self) -> Self {
+        self.zip(power, |x, p| x * f32::from_bits(p.to_bits() << 23))
     }
     #[inline(always)]
     unsafe fn max(self, b: Self) -> Self {
@@ -133,8 +144,17 @@ mod x86 {
             Self(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
         }
         #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            Self(unsafe { _mm256_add_ps(self.0, b.0) })
+        }
+        #[inline(always)]
         unsafe fn sub(self, b: Self) -> Self {
             Self(unsafe { _mm256_sub_ps(self.0, b.0) })
+        }
+        #[inline(always)]
+        unsafe fn scale_by_power(self, power: Self) -> Self {
+            let bits = unsafe { _mm256_slli_epi32::<23>(_mm256_castps_si256(power.0)) };
+            Self(unsafe { _mm256_mul_ps(self.0, _mm256_castsi256_ps(bits)) })
         }
         #[inline(always)]
         unsafe fn max(self, b: Self) -> Self {
@@ -183,8 +203,17 @@ mod x86 {
             Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
         }
         #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            Self(unsafe { _mm512_add_ps(self.0, b.0) })
+        }
+        #[inline(always)]
         unsafe fn sub(self, b: Self) -> Self {
             Self(unsafe { _mm512_sub_ps(self.0, b.0) })
+        }
+        #[inline(always)]
+        unsafe fn scale_by_power(self, power: Self) -> Self {
+            let bits = unsafe { _mm512_slli_epi32::<23>(_mm512_castps_si512(power.0)) };
+            Self(unsafe { _mm512_mul_ps(self.0, _mm512_castsi512_ps(bits)) })
         }
         #[inline(always)]
         unsafe fn max(self, b: Self) -> Self {

@@ -1,15 +1,49 @@
-//! Soft assignments, tile by tile.
+//! Soft assignments, tile by tile, in the same pass as the search.
+//!
+//! A softmax may be shifted by any number, and it need not be the largest score: `e^-d^2` itself serves where a vector has a code within
+//! a squared distance of [`FARTHEST`]. Elsewhere the tile is weighed a second time about its own best scores, and the next tile begins
+//! with what this one has taught.
 
-use super::{CpuSearch, Simd, kernel, lanes};
-use crate::error::VqError;
-use crate::exp::exp_non_positive;
+use super::{
+    CpuSearch, Scratch, Simd, TaskOutput, copy_lane, kernel, lanes, plain_score, settle, write,
+};
 use crate::softmax::SoftTile;
 use crate::vectors::Vectors;
 
-use super::tiles::Tiles;
+/// How far from 0 the exponent of the nearest code may lie: far enough from the bounds of the exponential that no weight that counts
+/// beside the largest is lost, and that the sum of all stays finite.
+const FARTHEST: f32 = 60.0;
+/// Weights above this are true, whatever the bounds of the exponential.
+const SMALLEST: f32 = 1e-30;
 
-/// Rows whose weights are summed in `f32` before the sum goes on in `f64`.
-const ROWS_PER_SUM: usize = 64;
+/// The codes at which the cross-entropy is taken.
+pub(crate) enum Codes<'a> {
+    /// These.
+    Given(&'a [u32]),
+    /// The nearest ones, which are written here with all else that a search gives.
+    Nearest(TaskOutput<'a>),
+}
+
+impl Codes<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Given(indices) => indices.len(),
+            Self::Nearest(out) => out.indices.len(),
+        }
+    }
+
+    /// Those of the next tile.
+    fn tile(&mut self, first: usize, count: usize) -> Codes<'_> {
+        match self {
+            Self::Given(indices) => Codes::Given(&indices[first..first + count]),
+            Self::Nearest(out) => Codes::Nearest(TaskOutput {
+                indices: &mut out.indices[first..first + count],
+                distances: &mut out.distances[first..first + count],
+                quantized: out.quantized,
+            }),
+        }
+    }
+}
 
 /// What becomes of the weights of a tile.
 enum Wanted<'a> {
@@ -19,113 +53,139 @@ enum Wanted<'a> {
     Sums(&'a mut [f32]),
 }
 
+/// Room for one tile after the other.
+struct Soft {
+    scratch: Scratch,
+    /// `[panels * codes of a panel, width]`.
+    weights: Vec<f32>,
+    /// The squared distance that is expected of a vector to its nearest code.
+    expected: f64,
+}
+
 impl CpuSearch {
     /// Hands the soft assignments of vectors `first..first + indices.len()` to `each`, tile by tile; returns their summed
-    /// cross-entropy at `indices`.
+    /// cross-entropy at `indices`, or as `Err` a vector that is not finite.
     pub(crate) fn soft_tiles(
         &self,
         vectors: &Vectors<'_>,
         first: usize,
         indices: &[u32],
         mut each: impl FnMut(&SoftTile<'_>),
-    ) -> Result<f64, VqError> {
-        self.weigh(vectors, first, indices, |tile, work| {
-            let loss = self.soft_tile(tile.tiles, tile.indices, work, Wanted::Shares);
+    ) -> Result<f64, usize> {
+        let (width, codes) = (self.simd.blocking().0, self.codebook.codes());
+        let mut soft = Soft::new(self);
+        let mut loss = 0.0;
+        for (tile, indices) in indices.chunks(width).enumerate() {
+            let first = first + tile * width;
+            let at = Codes::Given(indices);
+            loss += self.soft_tile(&mut soft, vectors, first, at, Wanted::Shares)?;
             each(&SoftTile {
-                first: tile.first,
-                count: tile.indices.len(),
-                width: tile.tiles.width,
-                shares: &work[..self.codebook.codes() * tile.tiles.width],
+                first,
+                count: indices.len(),
+                width,
+                shares: &soft.weights[..codes * width],
             });
-            loss
-        })
+        }
+        Ok(loss)
     }
 
-    /// Adds the soft assignments of vectors `first..first + indices.len()` to `sums: [codes]`; returns their summed cross-entropy at
-    /// `indices`.
+    /// Adds the soft assignments of the vectors from `first`, one for each of `at`, to `sums: [codes]`; returns their summed
+    /// cross-entropy, or as `Err` a vector that is not finite.
     pub(crate) fn soft_sums(
         &self,
         vectors: &Vectors<'_>,
         first: usize,
-        indices: &[u32],
+        mut at: Codes<'_>,
         sums: &mut [f32],
-    ) -> Result<f64, VqError> {
-        let half = self.simd.blocking().0 / 2;
-        let mut by_lane = vec![0.0; self.codebook.codes() * half];
-        let loss = self.weigh(vectors, first, indices, |tile, work| {
-            self.soft_tile(tile.tiles, tile.indices, work, Wanted::Sums(&mut by_lane))
-        })?;
-        for (sum, lanes) in sums.iter_mut().zip(by_lane.chunks_exact(half)) {
+    ) -> Result<f64, usize> {
+        let width = self.simd.blocking().0;
+        let mut soft = Soft::new(self);
+        let mut by_lane = vec![0.0; self.codebook.codes() * width / 2];
+        let mut loss = 0.0;
+        for from in (0..at.len()).step_by(width) {
+            let count = width.min(at.len() - from);
+            let tile = at.tile(from, count);
+            let wanted = Wanted::Sums(&mut by_lane);
+            loss += self.soft_tile(&mut soft, vectors, first + from, tile, wanted)?;
+        }
+        for (sum, lanes) in sums.iter_mut().zip(by_lane.chunks_exact(width / 2)) {
             *sum += lanes.iter().sum::<f32>();
         }
         Ok(loss)
     }
 
-    /// Gathers tile after tile and hands each to `run` with room for its weights; returns the sum of what `run` gives.
-    fn weigh(
-        &self,
-        vectors: &Vectors<'_>,
-        first: usize,
-        indices: &[u32],
-        mut run: impl FnMut(&Gathered<'_>, &mut [f32]) -> f64,
-    ) -> Result<f64, VqError> {
-        let width = self.simd.blocking().0;
-        let mut tiles = Tiles::new(width, self.codebook.dim());
-        let mut work = vec![0.0; self.panels.half_norms.len() * width];
-        let mut loss = 0.0;
-        for (tile, indices) in indices.chunks(width).enumerate() {
-            let at = first + tile * width;
-            if let Err(bad) = tiles.gather(vectors, at, indices.len(), self.panels.largest_norm) {
-                return vectors.non_finite(bad).map_or(Ok(0.0), Err);
-            }
-            let gathered = Gathered {
-                first: at,
-                indices,
-                tiles: &tiles,
-            };
-            loss += run(&gathered, &mut work);
-        }
-        Ok(loss)
-    }
-
+    /// `Err` is a vector that is not finite.
     fn soft_tile(
         &self,
-        tiles: &Tiles,
-        indices: &[u32],
-        work: &mut [f32],
+        soft: &mut Soft,
+        vectors: &Vectors<'_>,
+        first: usize,
+        at: Codes<'_>,
         wanted: Wanted<'_>,
-    ) -> f64 {
+    ) -> Result<f64, usize> {
         match self.simd {
             // SAFETY: the portable lanes need no instruction set; the blocking is that of `Simd::blocking`.
-            Simd::Portable => unsafe { soft_portable(self, tiles, indices, work, wanted) },
+            Simd::Portable => unsafe { soft_portable(self, soft, vectors, first, at, wanted) },
             // SAFETY: a search only holds an instruction set of this machine.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { soft_avx2(self, tiles, indices, work, wanted) },
+            Simd::Avx2 => unsafe { soft_avx2(self, soft, vectors, first, at, wanted) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { soft_avx512(self, tiles, indices, work, wanted) },
+            Simd::Avx512 => unsafe { soft_avx512(self, soft, vectors, first, at, wanted) },
         }
     }
 }
 
-/// One tile of vectors with the codes at which their cross-entropy is taken.
-struct Gathered<'a> {
-    first: usize,
-    indices: &'a [u32],
-    tiles: &'a Tiles,
+impl Soft {
+    fn new(search: &CpuSearch) -> Self {
+        Self {
+            scratch: Scratch::new(search),
+            weights: vec![0.0; search.panels.half_norms.len() * search.simd.blocking().0],
+            expected: 0.0,
+        }
+    }
 }
 
 macro_rules! instance {
     ($name:ident, $lanes:ty, $codes:literal, $width:literal $(, $features:literal)?) => {
         /// # Safety
-        /// The machine has the instruction set; the panels and the tile have its blocking.
+        /// The machine has the instruction set; the panels and the tiles have its blocking.
         $(#[target_feature(enable = $features)])?
-        unsafe fn $name(search: &CpuSearch, tiles: &Tiles, indices: &[u32], work: &mut [f32], wanted: Wanted<'_>) -> f64 {
-            let mut top = [0.0; $width];
-            // SAFETY: by this function's own contract; `work` has a row of lanes per code of every panel.
-            unsafe { kernel::tile_scores::<$lanes, $codes>(tiles, &search.panels, work, &mut top) };
-            let (rows, _) = work[..search.codebook.codes() * $width].as_chunks_mut::<$width>();
-            normalise(tiles, indices, rows, &top, wanted)
+        unsafe fn $name(
+            search: &CpuSearch,
+            soft: &mut Soft,
+            vectors: &Vectors<'_>,
+            first: usize,
+            at: Codes<'_>,
+            wanted: Wanted<'_>,
+        ) -> Result<f64, usize> {
+            soft.scratch.tiles.gather(vectors, first, at.len(), search.panels.largest_norm)?;
+            let mut shift = soft.usual_shift::<$width>();
+            let mut sums = [0.0; $width];
+            // SAFETY: by this function's own contract; `weights` has a row of lanes per code of every panel.
+            unsafe {
+                kernel::weigh::<$lanes, $codes>(
+                    &mut soft.scratch.tiles, &search.panels, &shift, &mut soft.weights, &mut sums,
+                );
+                if !soft.within_reach(&shift, at.len()) {
+                    shift = std::array::from_fn(|l| -2.0 * soft.scratch.tiles.best[l]);
+                    soft.scratch.tiles.forget();
+                    kernel::weigh::<$lanes, $codes>(
+                        &mut soft.scratch.tiles, &search.panels, &shift, &mut soft.weights, &mut sums,
+                    );
+                }
+            }
+            soft.learn(at.len());
+            let indices: &[u32] = match at {
+                Codes::Given(indices) => indices,
+                Codes::Nearest(TaskOutput { indices, distances, quantized }) => {
+                    settle(search, &mut soft.scratch, indices);
+                    let out = TaskOutput { indices: &mut *indices, distances, quantized };
+                    write(search, &mut soft.scratch, vectors, first, out);
+                    indices
+                }
+            };
+            Ok(soft.finish::<$width>(search, indices, &shift, &sums, wanted))
         }
     };
 }
@@ -136,72 +196,85 @@ instance!(soft_avx2, lanes::Avx2, 6, 16, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 instance!(soft_avx512, lanes::Avx512, 12, 32, "avx512f");
 
-/// Turns scores `[codes, W]`, whose largest are `top`, into shares or adds their sums; returns the summed cross-entropy at `indices`.
-///
-/// `-|z - c|^2` is twice the score up to a term that all codes share, which a softmax ignores.
-#[inline(always)]
-fn normalise<const W: usize>(
-    tiles: &Tiles,
-    indices: &[u32],
-    rows: &mut [[f32; W]],
-    top: &[f32; W],
-    wanted: Wanted<'_>,
-) -> f64 {
-    let mut loss = 0.0;
-    for (l, &index) in indices.iter().enumerate() {
-        loss += 2.0 * (f64::from(top[l]) - f64::from(rows[index as usize][l]));
+impl Soft {
+    /// `expected - |z|^2`, so that the exponent of a code is what its squared distance lacks of the expected one.
+    #[inline(always)]
+    fn usual_shift<const W: usize>(&self) -> [f32; W] {
+        std::array::from_fn(|l| (self.expected - self.scratch.tiles.norms[l]) as f32)
     }
-    let mut sums = [0.0f64; W];
-    for rows in rows.chunks_mut(ROWS_PER_SUM) {
-        let mut part = [0.0f32; W];
-        for row in rows {
-            for l in 0..W {
-                row[l] = exp_non_positive(2.0 * (row[l] - top[l]));
-                part[l] += row[l];
-            }
-        }
-        for l in 0..W {
-            sums[l] += f64::from(part[l]);
-        }
-    }
-    let mut factor = [0.0f32; W];
-    for l in 0..indices.len() {
-        loss += sums[l].ln();
-        factor[l] = (1.0 / sums[l]) as f32;
-    }
-    // Scores that overflow: the distances differ by more than any exponential can show.
-    let overflow = tiles.exact.iter().any(|&exact| exact);
-    if overflow || matches!(wanted, Wanted::Shares) {
-        for row in rows.iter_mut() {
-            for l in 0..W {
-                row[l] *= factor[l];
-            }
-        }
-        factor.fill(1.0);
-    }
-    if overflow {
-        loss = only_nearest::<W>(tiles, indices, rows);
-    }
-    if let Wanted::Sums(sums) = wanted {
-        for (sums, row) in sums.chunks_exact_mut(W / 2).zip(rows.iter()) {
-            for l in 0..W / 2 {
-                sums[l] += row[l] * factor[l] + row[l + W / 2] * factor[l + W / 2];
-            }
-        }
-    }
-    loss
-}
 
-/// Gives vectors whose scores may overflow wholly to their code; the cross-entropy of the others.
-fn only_nearest<const W: usize>(tiles: &Tiles, indices: &[u32], rows: &mut [[f32; W]]) -> f64 {
-    let mut loss = 0.0;
-    for (l, &index) in indices.iter().enumerate() {
-        if tiles.exact[l] {
-            rows.iter_mut().for_each(|row| row[l] = 0.0);
-            rows[index as usize][l] = 1.0;
-        } else {
-            loss -= f64::from(rows[index as usize][l].max(f32::MIN_POSITIVE)).ln();
+    /// Whether the weights of all vectors are true, and not what stands for those out of range.
+    #[inline(always)]
+    fn within_reach(&self, shift: &[f32], count: usize) -> bool {
+        let tiles = &self.scratch.tiles;
+        (0..count).all(|l| tiles.exact[l] || (2.0 * tiles.best[l] + shift[l]).abs() <= FARTHEST)
+    }
+
+    /// Takes the mean squared distance of this tile's vectors to their codes for what is expected of the next.
+    #[inline(always)]
+    fn learn(&mut self, count: usize) {
+        let tiles = &self.scratch.tiles;
+        let distance = |l: usize| (tiles.norms[l] - 2.0 * f64::from(tiles.best[l])).max(0.0);
+        let counted = (0..count).filter(|&l| !tiles.exact[l]);
+        let (sum, number) = counted.fold((0.0, 0.0), |(s, n), l| (s + distance(l), n + 1.0));
+        if number > 0.0 {
+            self.expected = sum / number;
         }
     }
-    loss
+
+    /// Turns weights into shares or adds their shares up; returns the summed cross-entropy at `indices`.
+    ///
+    /// `-|z - c|^2` is twice the score up to a term that all codes share, which a softmax ignores.
+    #[inline(always)]
+    fn finish<const W: usize>(
+        &mut self,
+        search: &CpuSearch,
+        indices: &[u32],
+        shift: &[f32; W],
+        sums: &[f64; W],
+        wanted: Wanted<'_>,
+    ) -> f64 {
+        let codes = search.codebook.codes();
+        let (rows, _) = self.weights[..codes * W].as_chunks_mut::<W>();
+        let Scratch { tiles, vector, .. } = &mut self.scratch;
+        let mut loss = 0.0;
+        let mut factor = [0.0f32; W];
+        for (l, &index) in indices.iter().enumerate() {
+            if tiles.exact[l] {
+                // Scores that overflow: the distances differ by more than any exponential can show.
+                rows.iter_mut().for_each(|row| row[l] = 0.0);
+                rows[index as usize][l] = 1.0;
+                factor[l] = 1.0;
+                continue;
+            }
+            let weight = rows[index as usize][l];
+            let exponent = if weight > SMALLEST {
+                f64::from(weight).ln()
+            } else {
+                // Only a code that was given and is not the nearest can be so far away.
+                copy_lane(tiles, l, vector);
+                let code = &search.codebook.as_slice()[index as usize * tiles.dim..][..tiles.dim];
+                2.0 * f64::from(plain_score(vector, code)) + f64::from(shift[l])
+            };
+            loss += sums[l].ln() - exponent;
+            factor[l] = (1.0 / sums[l]) as f32;
+        }
+        match wanted {
+            Wanted::Shares => {
+                for row in rows.iter_mut() {
+                    for l in 0..W {
+                        row[l] *= factor[l];
+                    }
+                }
+            }
+            Wanted::Sums(sums) => {
+                for (sums, row) in sums.chunks_exact_mut(W / 2).zip(rows.iter()) {
+                    for l in 0..W / 2 {
+                        sums[l] += row[l] * factor[l] + row[l + W / 2] * factor[l + W / 2];
+                    }
+                }
+            }
+        }
+        loss
+    }
 }

@@ -20,8 +20,8 @@ pub(super) struct Tiles {
     pub(super) slack: Vec<f32>,
     /// Vectors whose scores could overflow: nothing but the exact search is to be trusted.
     pub(super) exact: Vec<bool>,
-    /// Squared norms of one tile.
-    norms: Vec<f64>,
+    /// Squared norms of the last tile, `[width]`.
+    pub(super) norms: Vec<f64>,
 }
 
 /// Loads that cross a cache line cost double.
@@ -110,6 +110,14 @@ impl Tiles {
                 .map_err(|lane| first + lane)?;
         }
         Ok(())
+    }
+
+    /// Forgets what has been found, so that the same vectors can be searched once more.
+    #[inline(always)]
+    pub(super) fn forget(&mut self) {
+        self.best.fill(f32::NEG_INFINITY);
+        self.second.fill(f32::NEG_INFINITY);
+        self.index.fill(0.0);
     }
 
     /// Fills `slack` and `exact` of one tile; `Err` has the lane of a vector that is not finite.

@@ -5,6 +5,7 @@ mod frame;
 mod layout;
 mod merge;
 mod reader;
+mod update;
 mod writer;
 
 pub use expand::{count_codes, expand_codes};
@@ -112,6 +113,7 @@ mod tests {
         let umap = Array2::from_shape_fn((10, 2), |(i, j)| (i + j) as f32);
         store.put_obsm("X_umap", umap.view()).unwrap();
         store.put_obsm("X_umap", (&umap * 2.0).view()).unwrap();
+        store.put_obs("cluster", vec![0.0; 10]).unwrap();
         store.put_obs("cluster", vec![1.0; 10]).unwrap();
         let store = EmbeddingStore::open(&path).unwrap();
         assert_eq!(store.dense("X_umap").unwrap(), &umap * 2.0);

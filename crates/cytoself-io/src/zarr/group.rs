@@ -103,11 +103,16 @@ impl Hierarchy {
         Ok(names)
     }
 
-    /// Gives `node` another place, of which what was there before is removed.
+    /// Gives `node` another place; what was there before is removed when the new one stands.
     pub(crate) fn rename(&self, node: &str, to: &str) -> Result<(), IoError> {
-        self.erase(to)?;
-        let (from, to) = (self.folder(node), self.folder(to));
-        fs::rename(&from, &to).map_err(|e| IoError::file(&to, e))
+        let old = format!("{node}.replaced");
+        self.erase(&old)?;
+        let (from, to, old_folder) = (self.folder(node), self.folder(to), self.folder(&old));
+        if to.is_dir() {
+            fs::rename(&to, &old_folder).map_err(|e| IoError::file(&to, e))?;
+        }
+        fs::rename(&from, &to).map_err(|e| IoError::file(&to, e))?;
+        self.erase(&old)
     }
 
     /// Removes `node` and what is below it, if it is there.

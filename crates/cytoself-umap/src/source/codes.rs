@@ -1,11 +1,14 @@
 //! Code indices with a codebook: a quantised representation at 1/64 of its size.
 
+mod project;
+
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
 use rayon::prelude::*;
 
-use super::dense::{angular, check_finite, products};
+use self::project::project_codes;
+use super::dense::{angular, check_finite};
 use super::space::{Scratch, Space};
 use super::{not_empty, row_major};
 use crate::UmapError;
@@ -381,44 +384,6 @@ impl Space for CodeSpace<'_> {
         }
         Array2::from_shape_vec((points.len(), self.positions * d), out).ok()
     }
-}
-
-/// Products by position: each codebook vector meets the basis once, not once per point.
-fn project_codes(space: &CodeSpace<'_>, basis: &Array2<f32>) -> Array2<f32> {
-    let (width, d) = (basis.nrows(), space.codebook.ncols());
-    let book = space.codebook.as_standard_layout();
-    let book = book.as_slice().unwrap_or(&[]);
-    let mut out = Array2::<f32>::zeros((space.len(), width));
-    for p in 0..space.positions {
-        let part: Vec<f32> = basis
-            .slice(ndarray::s![.., p * d..(p + 1) * d])
-            .iter()
-            .copied()
-            .collect();
-        let mut table = vec![0.0; space.k * width];
-        let blocks = table
-            .par_chunks_mut(256 * width)
-            .zip(book.par_chunks(256 * d));
-        blocks.for_each(|(out, vectors)| products(vectors, &part, d, out));
-        let rows = out
-            .as_slice_mut()
-            .unwrap_or(&mut [])
-            .par_chunks_mut(width)
-            .with_min_len(256);
-        rows.enumerate().for_each(|(i, row)| {
-            let code = usize::from(space.points.codes[i * space.positions + p]);
-            let add = &table[code * width..(code + 1) * width];
-            row.iter_mut().zip(add).for_each(|(r, a)| *r += a);
-        });
-    }
-    let sums: Vec<f32> = basis.rows().into_iter().map(|r| r.sum()).collect();
-    for (i, mut row) in out.rows_mut().into_iter().enumerate() {
-        let (mean, scale) = (space.points.mean[i], space.points.scale[i]);
-        row.iter_mut()
-            .zip(&sums)
-            .for_each(|(v, s)| *v = (*v - mean * s) * scale);
-    }
-    out
 }
 
 impl CodeSpace<'_> {

@@ -4,9 +4,8 @@
 //! a squared distance of [`FARTHEST`]. Elsewhere the tile is weighed a second time about its own best scores, and the next tile begins
 //! with what this one has taught.
 
-use super::{
-    CpuSearch, Scratch, Simd, TaskOutput, copy_lane, kernel, lanes, plain_score, settle, write,
-};
+use super::answer::{copy_lane, plain_score, settle, write};
+use super::{CpuSearch, Scratch, Simd, TaskOutput, kernel, lanes};
 use crate::softmax::SoftTile;
 use crate::vectors::Vectors;
 

@@ -1,12 +1,15 @@
 //! Our side of `ops.py`: the operations of the network on a device, against the processor and against the clock.
 //!
 //! `ops_gpu check DEVICE [small]` compares results and gradients of every operation, of the quantiser, of the optimizer and of whole
-//! networks with the processor's, in each precision; a line of JSON for each, exit code 1 if one is off by more than its tolerance.
+//! networks, batches on their way, a training and an embedding with the processor's, in each precision; a line of JSON for each, exit
+//! code 1 if one is off by more than its tolerance.
 //! DEVICE `cpu` compares the processor with itself, which tries the program out.
 //!
 //! `ops_gpu time DEVICE PRECISION` reads lines `batch seconds kind numbers...`, the kinds as in `../peers/ops.py`, and answers each with
 //! a line `[forward, step]`: median seconds of the operation, and of the operation, the mean square of its result and all gradients.
 
+#[path = "ops/batches.rs"]
+mod batches;
 #[path = "ops/cases.rs"]
 mod cases;
 #[path = "ops/clock.rs"]
@@ -21,6 +24,9 @@ use cytoself_model::open_device;
 use cytoself_model::ops::Precision;
 
 type Failure = Box<dyn Error>;
+
+/// Results by name.
+type Found = Vec<(String, candle_core::Tensor)>;
 
 fn main() -> ExitCode {
     match run() {

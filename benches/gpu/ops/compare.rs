@@ -5,11 +5,8 @@ use cytoself_model::ops::{self, Adam, AdamParams, Precision};
 use cytoself_model::{Config, LossWeights, Model, ModelError, Noise, Pass};
 use cytoself_vq::candle::{QuantizeOptions, split_quantize};
 
-use super::Failure;
 use super::cases::{self, Case, noise};
-
-/// Results by name.
-type Found = Vec<(String, Tensor)>;
+use super::{Failure, Found, batches};
 
 /// How far a result may be from the processor's, relative to its largest value.
 fn tolerance(precision: Precision, multiplies: bool) -> f64 {
@@ -38,17 +35,26 @@ pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<
         2e-6,
         both(&|d| quantizer(d, small)),
     );
+    fine &= told("feed", precision, 0.0, both(&batches::feed));
     let presets = ["torch-micro", "small", "paper", "torch-split9"];
+    // Rounding grows from layer to layer, and codes that are nearly as near as others change.
+    let limit = match precision {
+        Precision::F32 => 2e-3,
+        Precision::Tf32 => 5e-2,
+        _ => 3e-1,
+    };
     for preset in &presets[..if small { 1 } else { presets.len() }] {
-        // Rounding grows from layer to layer, and codes that are nearly as near as others change.
-        let limit = match precision {
-            Precision::F32 => 2e-3,
-            Precision::Tf32 => 5e-2,
-            _ => 3e-1,
-        };
         let name = format!("network {preset}");
         fine &= told(&name, precision, limit, both(&|d| network(preset, d)));
     }
+    fine &= told("embedding", precision, limit, both(&batches::embedding));
+    // Adam's first steps follow the signs of gradients, of which rounding decides the smallest.
+    fine &= told(
+        "training",
+        precision,
+        limit.max(2e-2),
+        both(&batches::training),
+    );
     Ok(fine)
 }
 

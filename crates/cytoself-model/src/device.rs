@@ -87,7 +87,8 @@ fn open_cuda(ordinal: usize, precision: Precision, cache: Option<&Path>) -> Resu
     let Device::Cuda(gpu) = &device else {
         return Err("candle gave another device".to_string());
     };
-    // SAFETY: everything on this device happens on its one stream, whose order needs no events.
+    // SAFETY: everything on this device happens on its one stream, whose order needs no events, but for the copies of
+    // `ops::cuda::upload`, which orders its own stream by events.
     unsafe { gpu.disable_event_tracking() };
     keep_memory(gpu).map_err(|e| format!("asking for its memory: {}", one_line(&e)))?;
     crate::ops::Gpu::prepare(gpu, precision, cache).map_err(|e| one_line(&e))?;

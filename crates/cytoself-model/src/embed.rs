@@ -14,6 +14,7 @@ use ndarray::{Array2, ArrayView4};
 pub use output::{OutputKind, OutputName};
 
 use crate::ModelError;
+use crate::feed::{Crop, Feed, Load};
 use crate::layers::Pass;
 use crate::model::{Level, Model};
 use crate::training::ModelFolder;
@@ -135,18 +136,15 @@ impl Embedder {
         let channels = source.channel_indices(&names)?;
         let batch = batch.max(1);
         let [h, w] = source.crop_shape();
-        let read = |rows: &[usize]| -> Result<Tensor, ModelError> {
-            let mut pixels = vec![0.0; rows.len() * channels.len() * h * w];
-            source.read_into(rows, &channels, &mut pixels)?;
-            refuse_no_numbers(source, rows, &pixels)?;
-            config
-                .normalization
-                .apply(&mut pixels, &config.channels, h * w);
-            Ok(Tensor::from_vec(
-                pixels,
-                (rows.len(), channels.len(), h, w),
-                &Device::Cpu,
-            )?)
+        let shape = [channels.len(), h, w];
+        let feed = Feed::new(self.model.device(), batch.min(rows.len().max(1)), shape)?;
+        let read = |rows: &[usize]| -> Result<Load, ModelError> {
+            feed.load(&vec![Crop::default(); rows.len()], |pixels| {
+                source.read_into(rows, &channels, pixels)?;
+                refuse_no_numbers(source, rows, pixels)?;
+                config.normalization.apply(pixels, &config.channels, h * w);
+                Ok(())
+            })
         };
         thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
@@ -160,8 +158,8 @@ impl Embedder {
                 }
             });
             let mut done = 0;
-            for images in receiver {
-                let images = images?.to_device(self.model.device())?;
+            for load in receiver {
+                let (images, _) = feed.take(load?)?;
                 let places = done..done + images.dim(0)?;
                 done = places.end;
                 let outputs = outputs

@@ -49,6 +49,7 @@ mod device;
 mod embed;
 mod error;
 mod exact;
+mod feed;
 mod inpainting;
 mod layers;
 mod loss;
@@ -65,6 +66,7 @@ pub use config::*;
 pub use device::open_device;
 pub use embed::{Embedder, EmbeddingBlock, EmbeddingValues, OutputKind, OutputName};
 pub use error::ModelError;
+pub use feed::{Crop, Feed, Load};
 pub use inpainting::{
     FEATURES, InpaintingConfig, InpaintingEmbedder, InpaintingFolder, InpaintingModel,
     InpaintingObserver, InpaintingOutcome, InpaintingRow, InpaintingTrainer,
@@ -78,7 +80,7 @@ pub use parameters::{Kind, Parameter, Parameters};
 pub use training::Mpi;
 pub use training::{
     Alone, Collectives, Ending, EpochReport, EventWriter, History, HistoryRow, ModelFolder,
-    Placement, Schedule, StepMemory, Threads, Trainer, TrainingData, TrainingObserver,
+    Placement, Schedule, StepMemory, Symmetry, Threads, Trainer, TrainingData, TrainingObserver,
     TrainingOutcome, TrainingState, Verdict, agree, check_alike,
 };
 pub use weights::{Weights, metadata, save};

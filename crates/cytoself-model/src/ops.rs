@@ -16,7 +16,7 @@ mod batch_norm;
 mod buffer;
 mod conv;
 #[cfg(feature = "candle-cuda")]
-mod cuda;
+pub(crate) mod cuda;
 mod depthwise;
 mod dropout;
 mod elementwise;

@@ -21,6 +21,7 @@ mod team;
 mod trainer;
 mod variance;
 
+pub use augment::Symmetry;
 pub use checkpoint::{ModelFolder, TrainingState};
 pub use data::TrainingData;
 pub use events::EventWriter;

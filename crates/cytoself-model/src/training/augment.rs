@@ -3,12 +3,15 @@
 use crate::config::AugmentationGroup;
 use crate::random::{Stream, Use};
 
-/// A symmetry: an optional transposition, then optional flips.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Symmetry {
-    pub(crate) transpose: bool,
-    pub(crate) flip_rows: bool,
-    pub(crate) flip_columns: bool,
+/// A symmetry of a crop: an optional transposition, then optional flips. By default none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Symmetry {
+    /// Exchanges rows and columns.
+    pub transpose: bool,
+    /// Brings the last row first.
+    pub flip_rows: bool,
+    /// Brings the last column first.
+    pub flip_columns: bool,
 }
 
 impl Symmetry {
@@ -23,17 +26,23 @@ impl Symmetry {
         let bits = Stream::new(seed, Use::Augment, &[epoch, row]).bits() >> 61;
         let transpose = group == AugmentationGroup::Dihedral && square && bits & 4 != 0;
         match group {
-            AugmentationGroup::None => Self {
-                transpose: false,
-                flip_rows: false,
-                flip_columns: false,
-            },
+            AugmentationGroup::None => Self::default(),
             _ => Self {
                 transpose,
                 flip_rows: bits & 1 != 0,
                 flip_columns: bits & 2 != 0,
             },
         }
+    }
+
+    /// The symmetry as the kernel `augment` takes it: bit 0 flips rows, bit 1 columns, bit 2 transposes.
+    #[cfg(any(test, feature = "candle-cuda"))]
+    pub(crate) fn bits(self) -> u32 {
+        [self.flip_rows, self.flip_columns, self.transpose]
+            .into_iter()
+            .zip(0..)
+            .map(|(flag, place)| u32::from(flag) << place)
+            .sum()
     }
 
     /// Applies the symmetry to each plane of `[planes, h, w]`, through `scratch`. Transposing needs h == w.
@@ -106,6 +115,7 @@ mod tests {
                 flip_rows: bits & 1 != 0,
                 flip_columns: bits & 2 != 0,
             };
+            assert_eq!(symmetry.bits(), u32::from(bits));
             let mut turned = image.clone();
             symmetry.apply(&mut turned, [3, 3], &mut Vec::new());
             seen.insert(turned.iter().map(|v| *v as u8).collect::<Vec<_>>());

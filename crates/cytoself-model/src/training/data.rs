@@ -140,20 +140,25 @@ impl<'a> TrainingData<'a> {
         self.channels.len() * h * w
     }
 
-    /// Labels of rows.
-    pub(crate) fn labels(&self, rows: &[usize]) -> Vec<u32> {
-        rows.iter().map(|&r| self.labels[r]).collect()
+    /// The label of a row.
+    pub(crate) fn label(&self, row: usize) -> u32 {
+        self.labels[row]
     }
 
     /// Pixels of rows, `[rows, c, h, w]`.
     pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<f32>, ModelError> {
         let mut pixels = vec![0.0; rows.len() * self.crop_values()];
-        self.source.read_into(rows, &self.channels, &mut pixels)?;
-        refuse_no_numbers(self.source, rows, &pixels)?;
-        let [h, w] = self.crop_shape();
-        self.normalization
-            .apply(&mut pixels, &self.channel_names, h * w);
+        self.read_into(rows, &mut pixels)?;
         Ok(pixels)
+    }
+
+    /// As [`TrainingData::read`], into memory of the caller's.
+    pub(crate) fn read_into(&self, rows: &[usize], pixels: &mut [f32]) -> Result<(), ModelError> {
+        self.source.read_into(rows, &self.channels, pixels)?;
+        refuse_no_numbers(self.source, rows, pixels)?;
+        let [h, w] = self.crop_shape();
+        self.normalization.apply(pixels, &self.channel_names, h * w);
+        Ok(())
     }
 }
 

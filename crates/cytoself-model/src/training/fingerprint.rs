@@ -134,9 +134,9 @@ fn items(
         let rows = data.rows(split);
         add(&format!("number of {split} crops"), rows.len().to_string());
         let mut hash = Hash::default();
-        for (row, label) in rows.iter().zip(data.labels(rows)) {
+        for &row in rows {
             hash.add(&row.to_le_bytes());
-            hash.add(&label.to_le_bytes());
+            hash.add(&data.label(row).to_le_bytes());
         }
         add(&format!("choice of {split} crops"), hash.text());
         if let Some(first) = rows.first() {

@@ -12,10 +12,8 @@ use super::read_ahead::read_ahead;
 use super::share::Share;
 use crate::ModelError;
 use crate::config::AugmentationGroup;
+use crate::feed::{Crop, Feed, Load};
 use crate::random::{Stream, Use};
-
-/// Pixels `[n, c, h, w]` and labels `[n]`.
-type Pixels = (Vec<f32>, Vec<u32>);
 
 /// Images and labels of one step.
 pub(super) struct Batch {
@@ -59,17 +57,21 @@ impl Plan {
         Share::new(rows.len(), self.rank[0], self.rank[1])
     }
 
-    fn make(&self, data: &TrainingData, rows: &[usize]) -> Result<Pixels, ModelError> {
+    /// The most crops that this rank reads of a batch of an epoch with `rows` rows.
+    fn share_size(&self, rows: usize) -> usize {
+        let batch = self.batch.min(rows);
+        batch.div_ceil(self.rank[1].max(1)).max(1)
+    }
+
+    fn load(&self, data: &TrainingData, rows: &[usize], feed: &Feed) -> Result<Load, ModelError> {
         let rows = self.share(rows).of(rows);
-        let mut pixels = data.read(rows)?;
-        let size @ [h, w] = data.crop_shape();
-        let mut scratch = Vec::new();
-        for (&row, crop) in rows.iter().zip(pixels.chunks_exact_mut(data.crop_values())) {
-            let symmetry =
-                Symmetry::draw(self.augmentation, h == w, self.seed, self.epoch, row as u64);
-            symmetry.apply(crop, size, &mut scratch);
-        }
-        Ok((pixels, data.labels(rows)))
+        let [h, w] = data.crop_shape();
+        let crop = |&row: &usize| Crop {
+            symmetry: Symmetry::draw(self.augmentation, h == w, self.seed, self.epoch, row as u64),
+            label: data.label(row),
+        };
+        let crops: Vec<Crop> = rows.iter().map(crop).collect();
+        feed.load(&crops, |pixels| data.read_into(rows, pixels))
     }
 }
 
@@ -88,27 +90,20 @@ pub(super) fn for_each_batch(
     mut step: impl FnMut(usize, Batch) -> Result<ControlFlow<()>, ModelError>,
 ) -> Result<ControlFlow<()>, ModelError> {
     let rows = plan.rows(data);
-    let made = |index: usize| plan.make(data, chunk(&rows, index, plan.batch));
     let [h, w] = data.crop_shape();
-    read_ahead(
-        first..plan.batches(data),
-        made,
-        wait,
-        |index, (pixels, labels)| {
-            let shape = (labels.len(), data.channels().len(), h, w);
-            let images = Tensor::from_vec(pixels, shape, device)?;
-            let labels = Tensor::new(labels, device)?;
-            let share = plan.share(chunk(&rows, index, plan.batch));
-            step(
-                index,
-                Batch {
-                    images,
-                    labels,
-                    share,
-                },
-            )
-        },
-    )
+    let largest = plan.share_size(rows.len());
+    let feed = Feed::new(device, largest, [data.channels().len(), h, w])?;
+    let load = |index: usize| plan.load(data, chunk(&rows, index, plan.batch), &feed);
+    read_ahead(first..plan.batches(data), load, wait, |index, loaded| {
+        let (images, labels) = feed.take(loaded)?;
+        let share = plan.share(chunk(&rows, index, plan.batch));
+        let batch = Batch {
+            images,
+            labels,
+            share,
+        };
+        step(index, batch)
+    })
 }
 
 /// Rows of batch `index`; the last batch may be smaller.

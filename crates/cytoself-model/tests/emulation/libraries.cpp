@@ -2,41 +2,14 @@
 // thread, products and convolutions by plain loops in double precision. One library under all their names, for programs that are linked
 // with CUDA: it checks, where there is no GPU, what the host tells whom.
 //
-// Memory is filled with rubbish when it is given out, and a guard behind each piece is looked at when it comes back.
-
-#include <mutex>
+// Memory is filled with rubbish when it is given out, and a guard behind each piece is looked at when it comes back; streams.h says what
+// is found out about streams.
 
 #include "kernels.h"
+#include "streams.h"
 
 namespace quantizer {
 #include "../../../cytoself-vq/src/kernels/split_quantize.cu"
-}
-
-typedef int Status;
-typedef unsigned long long Address;
-enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_IMAGE = 200, NOT_FOUND = 500 };
-
-[[noreturn]] static void fail(const std::string& what) {
-    fprintf(stderr, "emulated CUDA: %s\n", what.c_str());
-    abort();
-}
-
-// ---- memory
-static const size_t GUARD = 64;
-static std::map<Address, size_t> pieces;
-static std::recursive_mutex lock;
-typedef std::lock_guard<std::recursive_mutex> Held;
-
-static bool inside(Address at, size_t bytes) {
-    auto piece = pieces.upper_bound(at);
-    if (piece == pieces.begin()) return false;
-    --piece;
-    return at + bytes <= piece->first + piece->second;
-}
-template <typename T>
-static T* memory(const void* at, size_t count) {
-    if (!inside((Address)at, count * sizeof(T))) fail("an array of " + std::to_string(count) + " values does not fit its memory");
-    return (T*)at;
 }
 
 // ---- kernels by name
@@ -137,14 +110,13 @@ static std::map<std::string, Entry> search = [] {
 }();
 static float upper_half(uint16_t half) { return __uint_as_float((uint32_t)half << 16); }
 
-#define API extern "C" __attribute__((visibility("default")))
-
 API Status cuInit(unsigned) { return SUCCESS; }
 API Status cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
 API Status cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal == 0 ? SUCCESS : INVALID_VALUE; }
 API Status cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "emulated GPU"), SUCCESS; }
 API Status cuDeviceGetAttribute(int* value, int attribute, int) {
-    *value = attribute == 16 ? 6 : attribute == 75 ? 9 : 0;  // multiprocessors; compute capability, major
+    // Multiprocessors; compute capability, major; memory pools.
+    *value = attribute == 16 ? 6 : attribute == 75 ? 9 : attribute == 115 ? 1 : 0;
     return SUCCESS;
 }
 static int context;
@@ -152,14 +124,6 @@ API Status cuDevicePrimaryCtxRetain(void** c, int) { return *c = &context, SUCCE
 API Status cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 API Status cuCtxGetCurrent(void** c) { return *c = &context, SUCCESS; }
 API Status cuCtxSetCurrent(void*) { return SUCCESS; }
-API Status cuCtxSynchronize() { return SUCCESS; }
-API Status cuStreamCreate(void** stream, unsigned) { return *stream = &context, SUCCESS; }
-API Status cuStreamDestroy_v2(void*) { return SUCCESS; }
-API Status cuStreamSynchronize(void*) { return SUCCESS; }
-API Status cuStreamWaitEvent(void*, void*, unsigned) { return SUCCESS; }
-API Status cuEventCreate(void** event, unsigned) { return *event = &context, SUCCESS; }
-API Status cuEventRecord(void*, void*) { return SUCCESS; }
-API Status cuEventDestroy_v2(void*) { return SUCCESS; }
 API Status cuGetErrorName(Status, const char** name) { return *name = "EMULATED", SUCCESS; }
 API Status cuGetErrorString(Status status, const char** text) {
     static char words[64];
@@ -179,54 +143,22 @@ API Status cuModuleGetFunction(void** function, void*, const char* name) {
     else return fprintf(stderr, "emulated CUDA: no kernel %s\n", name), NOT_FOUND;
     return *function = &f, SUCCESS;
 }
-API Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, void*,
+API Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, void* handle,
                           void** arguments, void**) {
     Held held(lock);
     Function& f = *static_cast<Function*>(function);
+    Stream& stream = stream_of(handle);
+    stream.make_all();
+    stream.next();
     if (f.candle) return f.candle(arguments), SUCCESS;
+    for (size_t i = 0; i < f.ours->arguments.size(); ++i) {
+        const Kind kind = f.ours->arguments[i];
+        if (kind == Kind::READ || kind == Kind::WRITTEN) access(stream, value<Address>(arguments[i]), kind == Kind::WRITTEN);
+    }
     if (gz != 1 || by != 1 || bz != 1 || bx != THREADS || gx == 0 || gy == 0) return INVALID_VALUE;
     launch({gx, gy}, bx, [&] { f.ours->call(arguments); });
     return SUCCESS;
 }
-
-API Status cuMemAlloc_v2(Address* at, size_t bytes) {
-    if (bytes == 0) return INVALID_VALUE;
-    Held held(lock);
-    char* piece = static_cast<char*>(aligned_alloc(256, (bytes + GUARD + 255) / 256 * 256));
-    memset(piece, 0xff, bytes);  // as floats: NaN
-    memset(piece + bytes, 0xa5, GUARD);
-    *at = reinterpret_cast<Address>(piece);
-    pieces[*at] = bytes;
-    return SUCCESS;
-}
-API Status cuMemFree_v2(Address at) {
-    Held held(lock);
-    auto piece = pieces.find(at);
-    if (piece == pieces.end()) return INVALID_VALUE;
-    const char* guard = reinterpret_cast<const char*>(at) + piece->second;
-    for (size_t i = 0; i < GUARD; ++i)
-        if (guard[i] != (char)0xa5) fail("something wrote past the end of " + std::to_string(piece->second) + " bytes");
-    pieces.erase(piece);
-    free(reinterpret_cast<void*>(at));
-    return SUCCESS;
-}
-API Status cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void*) {
-    Held held(lock);
-    return inside(to, bytes) ? memcpy((void*)to, from, bytes), SUCCESS : INVALID_VALUE;
-}
-API Status cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void*) {
-    Held held(lock);
-    return inside(from, bytes) ? memcpy(to, (void*)from, bytes), SUCCESS : INVALID_VALUE;
-}
-API Status cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void*) {
-    Held held(lock);
-    return inside(from, bytes) && inside(to, bytes) ? memcpy((void*)to, (void*)from, bytes), SUCCESS : INVALID_VALUE;
-}
-API Status cuMemsetD8Async(Address at, unsigned char byte, size_t bytes, void*) {
-    Held held(lock);
-    return inside(at, bytes) ? memset((void*)at, byte, bytes), SUCCESS : INVALID_VALUE;
-}
-API Status cuMemGetInfo_v2(size_t* free, size_t* total) { return *free = *total = (size_t)1 << 34, SUCCESS; }
 
 // ---- NVRTC: not installed
 API Status nvrtcCreateProgram(void**, const char*, const char*, int, const char* const*, const char* const*) { return 1; }
@@ -394,10 +326,6 @@ API Status cudnnConvolutionBackwardFilter(void*, const void* alpha, Map* dx, con
 #define ABSENT(name) \
     API Status name() { fail(#name " is not emulated"); }
 ABSENT(cuCtxDestroy_v2)
-ABSENT(cuDeviceGetDefaultMemPool)
-ABSENT(cuMemAllocAsync)
-ABSENT(cuMemFreeAsync)
-ABSENT(cuMemPoolSetAttribute)
 ABSENT(cuMemcpyPeerAsync)
 ABSENT(cuModuleLoad)
 ABSENT(cuStreamIsCapturing)

@@ -1,0 +1,223 @@
+//! Whole ways: batches to the device, a training and an embedding on it.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use candle_core::{Device, Tensor};
+use cytoself_io::{CropSource, CropTable, IoError, Split};
+use cytoself_model::ops::RngKey;
+use cytoself_model::{
+    Config, Crop, Embedder, EmbeddingValues, EpochReport, Feed, Model, ModelError, OutputName,
+    Placement, Symmetry, Trainer, TrainingData, TrainingObserver,
+};
+
+use super::{Failure, Found};
+
+/// Batches of one to `BATCH` crops, more than a feed has memory for.
+const BATCHES: usize = 9;
+const BATCH: usize = 4;
+
+/// What arrives on the device; all tensors live to the end, so that a batch that overwrites another is seen.
+pub(crate) fn feed(device: &Device) -> Result<Found, Failure> {
+    let mut found = Found::new();
+    for (name, shape) in [("square", [2, 7, 7]), ("not square", [3, 5, 9])] {
+        let feed = Feed::new(device, BATCH, shape)?;
+        let (sender, receiver) = sync_channel(BATCHES);
+        let arrived: Vec<(Tensor, Tensor)> = thread::scope(|scope| {
+            let feed = &feed;
+            scope.spawn(move || {
+                for batch in 0..BATCHES {
+                    if sender.send(load(feed, batch, shape)).is_err() {
+                        return;
+                    }
+                }
+            });
+            let taken = receiver.into_iter().map(|load| feed.take(load?));
+            taken.collect::<Result<_, ModelError>>()
+        })?;
+        for (batch, (images, labels)) in arrived.into_iter().enumerate() {
+            found.push((format!("{name}, images {batch}"), images));
+            let labels = labels.to_device(&Device::Cpu)?;
+            let labels = labels.to_dtype(candle_core::DType::F32)?;
+            found.push((format!("{name}, labels {batch}"), labels));
+        }
+    }
+    Ok(found)
+}
+
+/// Every third batch is turned in no way; of the others, crops in all ways.
+fn load(feed: &Feed, batch: usize, shape: [usize; 3]) -> Result<cytoself_model::Load, ModelError> {
+    let crop = |i: usize| {
+        let way = if batch.is_multiple_of(3) {
+            0
+        } else {
+            batch + i
+        };
+        Crop {
+            symmetry: Symmetry {
+                transpose: way & 4 != 0 && shape[1] == shape[2],
+                flip_rows: way & 1 != 0,
+                flip_columns: way & 2 != 0,
+            },
+            label: (10 * batch + i) as u32,
+        }
+    };
+    let crops: Vec<Crop> = (0..=batch % BATCH).map(crop).collect();
+    feed.load(&crops, |pixels| {
+        random(batch as u64, pixels);
+        Ok(())
+    })
+}
+
+fn random(stream: u64, values: &mut [f32]) {
+    let key = RngKey {
+        seed: 3,
+        stream,
+        step: 0,
+    };
+    key.fill_uniform(0, values);
+}
+
+/// The measures of every epoch of a small training with all symmetries.
+pub(crate) fn training(device: &Device) -> Result<Found, Failure> {
+    let mut config = Config::preset("torch-micro")?;
+    // Seven of them train.
+    let crops = Crops::new(11, &config.model.channels);
+    config.model.classes = Crops::PROTEINS;
+    config.training.batch = 3;
+    config.training.epochs = 1;
+    config.training.augmentation = cytoself_model::AugmentationGroup::Dihedral;
+    let data = TrainingData::new(&crops, &config.model.channels, &crops.splits(), None)?;
+    let data = data.normalized(config.model.normalization);
+    let folder = Folder::new()?;
+    let placement = Placement::on(device.clone());
+    let mut trainer = Trainer::start_at(&folder.0, config, &data, &placement)?;
+    trainer.run(&mut Quiet)?;
+    let mut found = Found::new();
+    for row in &trainer.state().history.rows {
+        for (split, measures) in [("train", &row.train), ("val", &row.validation)] {
+            for (name, value) in measures.iter() {
+                let value = Tensor::new(value as f32, &Device::Cpu)?;
+                found.push((format!("{name}, {split}, epoch {}", row.epoch), value));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The encoder's outputs of more crops than fit a batch.
+pub(crate) fn embedding(device: &Device) -> Result<Found, Failure> {
+    let mut config = Config::preset("torch-micro")?.model;
+    let crops = Crops::new(11, &config.channels);
+    config.classes = Crops::PROTEINS;
+    let embedder = Embedder::new(&Model::new(&config, 5, device)?)?;
+    let outputs: [OutputName; 2] = ["encoder1".parse()?, "encoder2".parse()?];
+    let rows: Vec<usize> = (0..crops.table.len()).rev().collect();
+    let mut found = Found::new();
+    let mut progress = |_, _| ControlFlow::Continue(());
+    embedder.run(&crops, &rows, &outputs, 2, &mut progress, &mut |block| {
+        for (name, values) in block.outputs {
+            if let EmbeddingValues::Dense(values) = values {
+                let shape = values.dim();
+                let values = Tensor::from_vec(values.into_iter().collect(), shape, &Device::Cpu)?;
+                found.push((format!("{name}, crops from {}", block.places.start), values));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Random crops in memory, of the size of `torch-micro`.
+struct Crops {
+    table: CropTable,
+    channels: Vec<String>,
+}
+
+impl Crops {
+    const PROTEINS: usize = 3;
+    const SIDE: usize = 40;
+
+    fn new(count: usize, channels: &[String]) -> Self {
+        let mut table = CropTable::new();
+        for row in 0..count {
+            let protein = format!("P{}", row % Self::PROTEINS);
+            // Columns of text: nothing to refuse.
+            let _ = table.push(&[("protein", protein.as_str().into())]);
+        }
+        Self {
+            table,
+            channels: channels.to_vec(),
+        }
+    }
+
+    fn splits(&self) -> Vec<Option<Split>> {
+        let of = |row| match row % 11 {
+            0..7 => Split::Train,
+            7..9 => Split::Validation,
+            _ => Split::Test,
+        };
+        (0..self.table.len()).map(|row| Some(of(row))).collect()
+    }
+}
+
+impl CropSource for Crops {
+    fn table(&self) -> &CropTable {
+        &self.table
+    }
+
+    fn channels(&self) -> &[String] {
+        &self.channels
+    }
+
+    fn crop_shape(&self) -> [usize; 2] {
+        [Self::SIDE; 2]
+    }
+
+    fn read_into(
+        &self,
+        rows: &[usize],
+        channels: &[usize],
+        out: &mut [f32],
+    ) -> Result<(), IoError> {
+        let planes = out.chunks_exact_mut(Self::SIDE * Self::SIDE);
+        let places = rows
+            .iter()
+            .flat_map(|r| channels.iter().map(move |c| (r, c)));
+        for (plane, (row, channel)) in planes.zip(places) {
+            random((row * self.channels.len() + channel) as u64, plane);
+        }
+        Ok(())
+    }
+}
+
+struct Quiet;
+
+impl TrainingObserver for Quiet {
+    fn batch(&mut self, _: u64, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn epoch(&mut self, _: &EpochReport<'_>) {}
+}
+
+/// A folder of its own, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        let name = format!("cytoself-ops-gpu-{}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&folder.0)?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays behind is in the system's folder for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -178,7 +178,7 @@ fn quantizer(device: &Device, small: bool) -> Result<Found, Failure> {
         found.push((part("loss"), q.loss));
         found.push((
             part("perplexity"),
-            Tensor::new(q.perplexity as f32, device)?,
+            Tensor::new(q.tally.perplexity()? as f32, device)?,
         ));
         for (name, v) in [("into z", &z), ("into codes", &c)] {
             let gradient = gradients.get(v).ok_or("no gradient")?;

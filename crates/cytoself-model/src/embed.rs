@@ -206,6 +206,13 @@ impl Embedder {
             (2, Some(level2)) => output.values(level2),
             _ => output.values(&level1),
         };
-        outputs.iter().map(of).collect()
+        let values = outputs.iter().map(of).collect::<Result<_, _>>()?;
+        for level in level2.iter().chain([&level1]) {
+            if let Some(quantized) = &level.quantized {
+                // Refuses vectors that are not finite, which a GPU tells only when asked.
+                quantized.tally.counts()?;
+            }
+        }
+        Ok(values)
     }
 }

@@ -53,6 +53,7 @@ mod feed;
 mod inpainting;
 mod layers;
 mod loss;
+mod measures;
 mod metrics;
 mod model;
 pub mod ops;

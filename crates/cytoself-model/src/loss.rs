@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use crate::ModelError;
+use crate::measures::Measures;
 use crate::metrics::Metrics;
 use crate::model::{Forward, Model};
 use crate::ops;
@@ -46,38 +47,46 @@ impl Model {
         labels: &Tensor,
         weights: &LossWeights,
     ) -> Result<(Tensor, Metrics), ModelError> {
-        let mut metrics = Metrics::default();
+        let (total, measures) = self.loss_unread(forward, images, labels, weights)?;
+        Ok((total, measures.read()?))
+    }
+
+    /// As [`Model::loss`], without waiting for a GPU.
+    pub(crate) fn loss_unread(
+        &self,
+        forward: &Forward,
+        images: &Tensor,
+        labels: &Tensor,
+        weights: &LossWeights,
+    ) -> Result<(Tensor, Measures), ModelError> {
+        let mut measures = Measures::default();
         let mut terms: Vec<Tensor> = Vec::with_capacity(6);
         if let Some(reconstruction) = &forward.reconstruction {
             let error = ops::scale(&ops::mse(reconstruction, images)?, 1.0 / weights.variance)?;
-            metrics.set("reconstruction1_loss", value(&error)?);
+            measures.scalar("reconstruction1_loss", &error);
             terms.push(error);
         }
         if let Some(inner) = &forward.inner {
             let error = ops::mse(inner, self.inner_target(&forward.levels[0]))?;
-            metrics.set("reconstruction2_loss", value(&error)?);
+            measures.scalar("reconstruction2_loss", &error);
             terms.push(error);
         }
         for (level, number) in forward.levels.iter().zip(1..) {
             if let Some(q) = &level.quantized {
-                metrics.set(&format!("perplexity{number}"), q.perplexity);
-                metrics.set(&format!("vq{number}_loss"), value(&q.loss)?);
-                metrics.set(
-                    &format!("vq{number}_commitment_loss"),
-                    value(&q.commitment_loss)?,
-                );
-                metrics.set(
-                    &format!("vq{number}_quantization_loss"),
-                    value(&q.quantization_loss)?,
-                );
+                measures.tally(format!("perplexity{number}"), &q.tally);
+                measures.scalar(format!("vq{number}_loss"), &q.loss);
+                measures.scalar(format!("vq{number}_commitment_loss"), &q.commitment_loss);
+                let quantization = format!("vq{number}_quantization_loss");
+                measures.scalar(quantization, &q.quantization_loss);
                 terms.push(ops::scale(&q.loss, weights.quantizer)?);
             }
         }
         for (logits, number) in forward.logits.iter().zip(1..) {
             if let Some(logits) = logits {
                 let entropy = ops::cross_entropy(logits, labels)?;
-                metrics.set(&format!("fc{number}_loss"), value(&entropy)?);
-                metrics.set(&format!("fc{number}_accuracy"), accuracy(logits, labels)?);
+                measures.scalar(format!("fc{number}_loss"), &entropy);
+                let (hits, rows) = (ops::hits(logits, labels)?, logits.dim(0)?);
+                measures.share(format!("fc{number}_accuracy"), &hits, rows);
                 terms.push(ops::scale(&entropy, weights.identification)?);
             }
         }
@@ -92,32 +101,7 @@ impl Model {
         for term in terms {
             total = ops::add(&total, &term)?;
         }
-        metrics.set("loss", value(&total)?);
-        Ok((total, metrics))
+        measures.scalar("loss", &total);
+        Ok((total, measures))
     }
-}
-
-fn value(scalar: &Tensor) -> Result<f64, ModelError> {
-    Ok(f64::from(scalar.to_scalar::<f32>()?))
-}
-
-/// Share of rows whose largest logit is the label's.
-fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64, ModelError> {
-    let (rows, labels) = (logits.to_vec2::<f32>()?, labels.to_vec1::<u32>()?);
-    let right = rows
-        .iter()
-        .zip(&labels)
-        .filter(|(row, label)| largest(row) == Some(**label as usize))
-        .count();
-    Ok(right as f64 / rows.len().max(1) as f64)
-}
-
-/// Index of the first largest value.
-pub(crate) fn largest(row: &[f32]) -> Option<usize> {
-    let start = (!row.is_empty()).then_some(0)?;
-    Some(
-        row.iter()
-            .enumerate()
-            .fold(start, |best, (i, v)| if *v > row[best] { i } else { best }),
-    )
 }

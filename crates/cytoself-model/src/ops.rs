@@ -56,6 +56,7 @@ pub use geometry::{ConvGeometry, Padding};
 pub use linear::{
     LinearShape, linear, linear_forward, linear_input_gradient, linear_weight_gradient,
 };
+pub(crate) use loss::hits;
 pub use loss::{cross_entropy, cross_entropy_forward, mse, mse_forward};
 pub use optimizer::{Adam, AdamParams, adam_step};
 pub(crate) use pool::global_max;

@@ -4,6 +4,7 @@
 mod cuda;
 mod loss;
 mod straight_through;
+mod tally;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -11,6 +12,7 @@ use candle_core::{DType, Device, Tensor};
 pub use self::cuda::prepare_cuda;
 use self::loss::{Losses, QuantizationLoss};
 use self::straight_through::StraightThrough;
+pub use self::tally::Tally;
 use crate::codebook::Codebook;
 use crate::error::VqError;
 use crate::quantizer::SplitQuantizer;
@@ -110,8 +112,8 @@ pub struct Quantized {
     pub quantization_loss: Tensor,
     /// Mean of `-ln softmax(-|z - c|^2)` at the nearest code, with gradient into both, a scalar; `None` unless it was computed.
     pub softmax_loss: Option<Tensor>,
-    /// The perplexity of the codes over the batch.
-    pub perplexity: f64,
+    /// How often each code occurs in the batch.
+    pub tally: Tally,
 }
 
 /// Quantises `z` by the nearest codes.
@@ -126,7 +128,8 @@ pub struct Quantized {
 ///
 /// # Errors
 /// - [`VqError::Channels`]: the channels are not `split * d`;
-/// - [`VqError::NonFiniteVector`], [`VqError::NonFiniteCode`]: a value is NaN or infinite;
+/// - [`VqError::NonFiniteVector`], [`VqError::NonFiniteCode`]: a value is NaN or infinite (on a GPU told by [`Tally::counts`], as
+///   nothing here waits for it);
 /// - [`VqError::Candle`]: wrong rank or data type, tensors on different devices, or the soft assignment asked for on a GPU.
 ///
 /// # Example
@@ -177,7 +180,7 @@ pub fn split_quantize(
             Ok((quantizer.quantize(&vectors)?, None))
         }
     })?;
-    let perplexity = found.perplexity();
+    let tally = Tally::of(&found.histogram, codes);
     let mean = found.mean_squared_error();
     let cross_entropy = soft.as_ref().map(|s| s.cross_entropy);
     let softmax_histogram = soft
@@ -206,7 +209,7 @@ pub fn split_quantize(
         commitment_loss: losses.commitment,
         quantization_loss: losses.quantization,
         softmax_loss: losses.softmax,
-        perplexity,
+        tally,
     })
 }
 

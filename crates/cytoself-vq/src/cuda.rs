@@ -39,7 +39,7 @@ pub(crate) use memory::VectorView;
 pub use memory::{DeviceCodes, DeviceVectors};
 pub use search::{CudaPrecision, CudaSearch};
 #[cfg(feature = "candle-cuda")]
-pub(crate) use summary::Summary;
+pub(crate) use summary::{DeviceSummary, Summary};
 
 use crate::error::VqError;
 

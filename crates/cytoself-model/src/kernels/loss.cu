@@ -60,8 +60,21 @@ KERNEL cross_entropy_rows(const float* logits, const u32* labels, u32 rows, u32 
         if (threadIdx.x != 0) continue;
         u32 label = labels[row];
         totals[row] = (double)top + log(sums[0]);
-        losses[row] = label < classes ? totals[row] - (double)values[label] : 0.0;
+        losses[row] = label < classes ? totals[row] - (double)values[label] : (double)__int_as_float(0x7fc00000);
         if (label >= classes && bad) atomicMax(bad, ~row);
+    }
+}
+
+// 1 for each row whose first largest value is the label's, else 0.
+KERNEL row_hits(const float* logits, const u32* labels, u32 rows, u32 classes, double* hits) {
+    for (u32 row = blockIdx.x; row < rows; row += gridDim.x) {
+        const float* values = logits + (u64)row * classes;
+        const float top = largest_of_row(values, classes);
+        const u32 label = labels[row];
+        double earlier[1] = {};
+        for (u32 i = threadIdx.x; i < classes; i += THREADS) earlier[0] += i < label && values[i] == top ? 1.0 : 0.0;
+        block_sums(earlier);
+        if (threadIdx.x == 0) hits[row] = label < classes && values[label] == top && earlier[0] == 0.0 ? 1.0 : 0.0;
     }
 }
 

@@ -32,9 +32,8 @@ pub(super) fn quantize(
             let Some(into_loss) = into_loss else {
                 return Ok(vec![straight, None]);
             };
-            let weight = f64::from(into_loss.to_scalar::<f32>()?);
             let store = graph.backward()?;
-            let scaled = |t: &Tensor| store.get(t).map(|g| g * weight).transpose();
+            let scaled = |t: &Tensor| store.get(t).map(|g| times(g, &into_loss)).transpose();
             let into_z = match (straight, scaled(&leaf)?) {
                 (Some(a), Some(b)) => Some(ops::add(&a, &b)?),
                 (a, b) => a.or(b),
@@ -43,6 +42,14 @@ pub(super) fn quantize(
         },
     );
     Ok(found)
+}
+
+/// `t` times a scalar that is where it is: reading it would stop a GPU.
+fn times(t: &Tensor, scalar: &Tensor) -> candle_core::Result<Tensor> {
+    if t.device().is_cpu() {
+        return t * f64::from(scalar.to_scalar::<f32>()?);
+    }
+    t.broadcast_mul(scalar)
 }
 
 fn options(config: &QuantizerConfig) -> QuantizeOptions {

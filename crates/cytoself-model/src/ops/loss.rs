@@ -135,7 +135,8 @@ pub fn cross_entropy_forward(logits: &[f32], labels: &[u32], classes: usize) -> 
 /// `logits: [n, classes] f32`, `labels: [n] u32`.
 ///
 /// # Errors
-/// * the shapes do not fit, the batch is empty, the labels are not u32, or one is not below the number of classes.
+/// * the shapes do not fit, the batch is empty, the labels are not u32, or one is not below the number of classes. On a GPU, where
+///   reading the labels would stop it, the loss is NaN in the last case.
 ///
 /// # Example
 /// ```
@@ -154,6 +155,10 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
             labels.dtype()
         );
     }
+    #[cfg(feature = "candle-cuda")]
+    if logits.device().is_cuda() {
+        return cuda::loss::cross_entropy(logits, labels);
+    }
     let values: Vec<u32> = labels.to_vec1()?;
     if let Some((row, label)) = values
         .iter()
@@ -162,16 +167,37 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     {
         bail!("cross_entropy: row {row} has the label {label}, but there are {classes} classes");
     }
-    #[cfg(feature = "candle-cuda")]
-    if logits.device().is_cuda() {
-        return cuda::loss::cross_entropy(logits, labels);
-    }
     apply1(
         &logits.contiguous()?,
         CrossEntropy {
             labels: values,
             classes,
         },
+    )
+}
+
+/// How many rows of `logits: [n, classes]` have their first largest value at their label, as a scalar f32; exact up to 2^24 rows.
+pub(crate) fn hits(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "candle-cuda")]
+    if logits.device().is_cuda() {
+        return cuda::loss::hits(logits, labels);
+    }
+    let (rows, labels) = (logits.to_vec2::<f32>()?, labels.to_vec1::<u32>()?);
+    let right = rows
+        .iter()
+        .zip(&labels)
+        .filter(|(row, label)| largest(row) == Some(**label as usize))
+        .count();
+    Tensor::new(right as f32, logits.device())
+}
+
+/// Index of the first largest value.
+fn largest(row: &[f32]) -> Option<usize> {
+    let start = (!row.is_empty()).then_some(0)?;
+    Some(
+        row.iter()
+            .enumerate()
+            .fold(start, |best, (i, v)| if *v > row[best] { i } else { best }),
     )
 }
 

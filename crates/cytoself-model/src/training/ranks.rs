@@ -235,14 +235,8 @@ fn uses(forward: Option<&Forward>) -> Result<[Option<Vec<u64>>; 2], ModelError> 
         let Some(quantized) = &level.quantized else {
             continue;
         };
-        let rows = quantized.histogram.to_vec2::<f32>()?;
-        let mut sums = vec![0; rows.first().map_or(0, Vec::len)];
-        for row in rows {
-            sums.iter_mut()
-                .zip(row)
-                .for_each(|(sum, n): (&mut u64, f32)| *sum += n as u64);
-        }
-        *found = Some(sums);
+        let counts = quantized.tally.counts()?;
+        *found = Some(counts.iter().map(|n| u64::from(*n)).collect());
     }
     Ok(found)
 }

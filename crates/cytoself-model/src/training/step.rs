@@ -11,12 +11,13 @@ use super::averages::{Averages, is_average};
 use super::checkpoint::{ModelFolder, TrainingState};
 use super::codes::follow_codes;
 use super::loader::Batch;
-use super::ranks::Ranks;
+use super::ranks::{Pooled, Ranks};
 use super::team::agree;
 use crate::ModelError;
 use crate::config::{Config, OptimizerKind, TrainingConfig};
 use crate::layers::{Noise, Pass};
 use crate::loss::LossWeights;
+use crate::measures::Measures;
 use crate::metrics::Metrics;
 use crate::model::{Forward, Model};
 use crate::ops::{self, Adam, AdamParams, SumOverParts, Tape, record};
@@ -118,11 +119,12 @@ impl Stepper {
         flush: bool,
     ) -> Result<bool, ModelError> {
         let share = batch.share;
-        let diverged = |loss| ModelError::Diverged {
-            epoch: state.epoch + 1,
-            batch: state.batch,
+        let (kept, number) = (state.epoch, state.batch);
+        let diverged = move |loss| ModelError::Diverged {
+            epoch: kept + 1,
+            batch: number,
             loss,
-            kept: state.epoch,
+            kept,
         };
         let parts = self.ranks.statistics(share);
         let parts = parts.filter(|_| self.training.sync_batch_norm);
@@ -132,21 +134,28 @@ impl Stepper {
         };
         let shared = parts.clone().map(|p| p as Arc<dyn SumOverParts>);
         let recorded = ops::with_parts(shared, || self.forward(batch, weights, state));
-        let ((forward, loss, metrics), tape) = recorded.map_err(cause).map_err(|e| {
-            if is_not_finite(&e) {
-                diverged(f64::NAN)
-            } else {
-                e
-            }
-        })?;
+        let not_finite = |e| match is_not_finite(&e) {
+            true => diverged(f64::NAN),
+            false => e,
+        };
+        let ((forward, loss, measures), tape) = recorded.map_err(cause).map_err(not_finite)?;
         let codes = self.model.codes();
-        let pooled = self
-            .ranks
-            .pool(&metrics, Some(&forward), codes, share, self.stop)?;
-        if !pooled.metrics.loss().is_finite() {
-            return Err(diverged(pooled.metrics.loss()));
-        }
-        if pooled.stop {
+        let (ranks, stop) = (self.ranks.clone(), self.stop);
+        let pool = || -> Result<Pooled, ModelError> {
+            let metrics = measures.read().map_err(not_finite)?;
+            let pooled = ranks.pool(&metrics, Some(&forward), codes, share, stop)?;
+            if !pooled.metrics.loss().is_finite() {
+                return Err(diverged(pooled.metrics.loss()));
+            }
+            Ok(pooled)
+        };
+        // A GPU that is alone is waited for once, when all of the step is under way: what a loss that is no number does to the weights
+        // is lost with them.
+        let early = match ranks.alone() && !self.model.device().is_cpu() {
+            true => None,
+            false => Some(pool()?),
+        };
+        if early.as_ref().is_some_and(|pooled| pooled.stop) {
             return Ok(false);
         }
         let mut gradients = tape.backward(&loss).map_err(|e| cause(e.into()))?;
@@ -164,6 +173,7 @@ impl Stepper {
         {
             self.step(state)?;
         }
+        let pooled = early.map_or_else(pool, Ok)?;
         let uses = &pooled.uses;
         let on = (&self.ranks, share);
         follow_codes(&self.model, &mut self.averages, &forward, uses, state, on)?;
@@ -183,7 +193,7 @@ impl Stepper {
         batch: &Batch,
         weights: &LossWeights,
         state: &TrainingState,
-    ) -> Result<((Forward, Tensor, Metrics), Tape), ModelError> {
+    ) -> Result<((Forward, Tensor, Measures), Tape), ModelError> {
         let Batch {
             images,
             labels,
@@ -196,11 +206,11 @@ impl Stepper {
         let pass = Pass::train(noise).part(share.first as u64);
         record(|| {
             let forward = self.model.forward(images, &pass)?;
-            let (mut loss, metrics) = self.model.loss(&forward, images, labels, weights)?;
+            let (mut loss, measures) = self.model.loss_unread(&forward, images, labels, weights)?;
             if share.count != share.total {
                 loss = ops::scale(&loss, share.weight())?;
             }
-            Ok((forward, loss, metrics))
+            Ok((forward, loss, measures))
         })
     }
 
@@ -268,11 +278,14 @@ pub(super) fn measure(
         labels,
         share,
     } = batch;
-    let (metrics, forward) = match model.forward(images, &Pass::evaluate()) {
-        Ok(forward) => {
+    let measured = model
+        .forward(images, &Pass::evaluate())
+        .and_then(|forward| {
             let metrics = model.loss(&forward, images, labels, weights)?.1;
-            (metrics, Some(forward))
-        }
+            Ok((metrics, forward))
+        });
+    let (metrics, forward) = match measured {
+        Ok((metrics, forward)) => (metrics, Some(forward)),
         Err(e) if is_not_finite(&e) => {
             let mut metrics = Metrics::default();
             metrics.set("loss", f64::NAN);

@@ -91,5 +91,40 @@ fn the_first_label_that_is_no_class_is_told() {
     let [losses, totals] = [(); 2].map(|()| d.reserve::<f64>(5));
     let arguments = args![x, labels, 5usize, 3usize, losses, totals, bad];
     d.launch("cross_entropy_rows", 5, arguments);
-    assert_eq!(!d.run().read::<u32>(bad)[0], 2);
+    let memory = d.run();
+    assert_eq!(!memory.read::<u32>(bad)[0], 2);
+    let nan: Vec<bool> = memory
+        .read::<f64>(losses)
+        .iter()
+        .map(|l| l.is_nan())
+        .collect();
+    assert_eq!(nan, [false, false, true, false, true]);
+}
+
+#[test]
+fn rows_whose_first_largest_value_is_their_labels() {
+    if harness().is_none() {
+        return;
+    }
+    let mut d = Device::new("hits", 0);
+    let rows = [
+        [1f32, 3., 2.],
+        [3., 3., 2.],
+        [3., 3., 2.],
+        [0., -1., -2.],
+        [0., 0., 0.],
+    ];
+    let (x, labels) = (d.upload(&rows.concat()), d.upload(&[1u32, 0, 1, 9, 2]));
+    let (hits, count) = (d.reserve::<f64>(5), d.reserve::<f32>(1));
+    d.launch("row_hits", 2, args![x, labels, 5usize, 3usize, hits]);
+    d.launch("mean", 1, args![hits, 5usize, 1f64, count]);
+    let wide: Vec<f32> = (0..1311).map(|i| (i * 37 % 1311) as f32).collect();
+    let largest = wide.iter().position(|v| *v == 1310.0).unwrap() as u32;
+    let (wide, label) = (d.upload(&wide), d.upload(&[largest]));
+    let found = d.reserve::<f64>(1);
+    d.launch("row_hits", 1, args![wide, label, 1usize, 1311usize, found]);
+    let memory = d.run();
+    assert_eq!(memory.read::<f64>(hits), [1., 1., 0., 0., 0.]);
+    assert_eq!(memory.read::<f32>(count), [2.]);
+    assert_eq!(memory.read::<f64>(found), [1.]);
 }

@@ -30,5 +30,5 @@ static std::map<std::string, Entry> kernels = {
     ENTRY(copy_rows), ENTRY(transpose), ENTRY(to_channels_last_bf16), ENTRY(from_channels_last_bf16), ENTRY(to_bf16), ENTRY(from_bf16),
     ENTRY(max_pool2), ENTRY(max_pool2_backward), ENTRY(global_max), ENTRY(global_mean),
     ENTRY(se_gates), ENTRY(se_scale), ENTRY(se_dlogits), ENTRY(se_gates_backward), ENTRY(outer_sums), ENTRY(se_dx),
-    ENTRY(mse_partial), ENTRY(mean), ENTRY(mse_backward), ENTRY(cross_entropy_rows), ENTRY(cross_entropy_backward),
+    ENTRY(mse_partial), ENTRY(mean), ENTRY(mse_backward), ENTRY(cross_entropy_rows), ENTRY(row_hits), ENTRY(cross_entropy_backward),
     ENTRY(adam_factors), ENTRY(adam), ENTRY(adam_many)};

@@ -1,7 +1,7 @@
 //! The quantiser on candle's CUDA tensors, by the kernels of [`crate::cuda`] on candle's stream.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda::{CudaDType, DeviceId};
@@ -12,11 +12,13 @@ use candle_core::{
 };
 use cudarc::driver::{CudaSlice, CudaView};
 
+use super::tally::Tally;
 use super::{QuantizeOptions, Quantized};
 use crate::codebook::Codebook;
-use crate::cuda::{self, CudaPrecision, DeviceCodes, DeviceSearch, Summary, VectorView};
+use crate::cuda::{
+    self, CudaPrecision, DeviceCodes, DeviceSearch, DeviceSummary, Summary, VectorView,
+};
 use crate::error::VqError;
-use crate::statistics::perplexity;
 use crate::vectors::{VectorShape, Vectors};
 
 /// The kernels on the devices that candle has opened.
@@ -104,8 +106,14 @@ pub(super) fn split_quantize(
     with(&z, |data| {
         search.enqueue(&VectorView { data, shape }, &mut found)
     })?;
-    let summary = search.summary(&found)?;
-    refuse_no_numbers(&summary, &z, &codebook, shape)?;
+    let (summary, losses) = search.summarise(&found)?;
+    let unread = Unread {
+        summary,
+        vectors: z.detach(),
+        codebook: codebook.detach(),
+        shape,
+        read: OnceLock::new(),
+    };
 
     let counts = found.counters.slice(..b * codes);
     let counts = stream.clone_dtod(&counts).map_err(&copying)?;
@@ -114,11 +122,11 @@ pub(super) fn split_quantize(
     let indices = tensor(indices, &device, (b, split, h, w));
     let values = found.quantized.take();
     let quantized = z.apply_op1(StraightThrough(Mutex::new(values)))?;
-    let squared = summary.squared_error / (shape.len() * dim) as f64;
     let losses = z.apply_op2(
         &codebook,
         QuantizationLoss {
-            squared: squared as f32,
+            losses: Mutex::new(Some(losses)),
+            trains_codes: options.quantization_cost != 0.0,
             search,
             found,
             shape,
@@ -134,8 +142,30 @@ pub(super) fn split_quantize(
         commitment_loss: losses.commitment,
         quantization_loss: losses.quantization,
         softmax_loss: None,
-        perplexity: perplexity(summary.counts.iter().copied()),
+        tally: Tally::unread(unread),
     })
+}
+
+/// What a search says of the batch, on the GPU until it is asked for.
+#[derive(Debug)]
+pub(super) struct Unread {
+    summary: DeviceSummary,
+    vectors: Tensor,
+    codebook: Tensor,
+    shape: VectorShape,
+    read: OnceLock<Vec<u32>>,
+}
+
+impl Unread {
+    /// How often each code occurs; waits for the search at the first call.
+    pub(super) fn counts(&self) -> std::result::Result<&[u32], VqError> {
+        if let Some(counts) = self.read.get() {
+            return Ok(counts);
+        }
+        let summary = self.summary.read()?;
+        refuse_no_numbers(&summary, &self.vectors, &self.codebook, self.shape)?;
+        Ok(self.read.get_or_init(|| summary.counts))
+    }
 }
 
 /// The error that names a value that is not finite, which only the processor can find.
@@ -225,7 +255,10 @@ impl CustomOp1 for StraightThrough {
 
 /// `[commitment, quantisation, 0]`, as `loss::QuantizationLoss` on the processor.
 struct QuantizationLoss {
-    squared: f32,
+    /// Until the operation runs.
+    losses: Mutex<Option<CudaSlice<f32>>>,
+    /// Whether the loss has a gradient into the codebook.
+    trains_codes: bool,
     search: DeviceSearch,
     found: DeviceCodes,
     shape: VectorShape,
@@ -254,7 +287,8 @@ impl CustomOp2 for QuantizationLoss {
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let device = z.device();
-        let losses = device.clone_htod(&[self.squared, self.squared, 0.0])?;
+        let losses = self.losses.lock().ok().and_then(|mut l| l.take());
+        let losses = losses.ok_or_else(|| Error::Msg("quantization_loss runs once".into()))?;
         let storage = CudaStorage::wrap_cuda_slice(losses, device.clone());
         Ok((storage, Shape::from(3)))
     }
@@ -267,21 +301,23 @@ impl CustomOp2 for QuantizationLoss {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let device = z.device().as_cuda_device()?;
-        let g = gradient.to_vec1::<f32>()?;
-        let scale = |i: usize| f64::from(g[i]) / (self.shape.len() * self.shape.dim) as f64;
+        let scale = 1.0 / (self.shape.len() * self.shape.dim) as f64;
         let shape = self.shape;
         let (into_z, into_codes) = with(z, |data| -> std::result::Result<_, VqError> {
             let vectors = VectorView { data, shape };
             let search = &self.search;
-            let into_z = search.commitment_gradient(&vectors, &self.found, scale(0))?;
-            let into_codes = (g[1] != 0.0)
-                .then(|| search.codebook_gradient(&vectors, &self.found, scale(1)))
+            let into_z = search.commitment_gradient(&vectors, &self.found, scale)?;
+            let into_codes = self
+                .trains_codes
+                .then(|| search.codebook_gradient(&vectors, &self.found, scale))
                 .transpose()?;
             Ok((into_z, into_codes))
         })?;
-        Ok((
-            Some(tensor(into_z, device, z.shape())),
-            into_codes.map(|g| tensor(g, device, codebook.shape())),
-        ))
+        // The gradient into the losses stays where it is: reading it would stop the GPU.
+        let weighed = |slice, like: &Tensor, loss: usize| {
+            tensor(slice, device, like.shape()).broadcast_mul(&gradient.narrow(0, loss, 1)?)
+        };
+        let into_codes = into_codes.map(|g| weighed(g, codebook, 1));
+        Ok((Some(weighed(into_z, z, 0)?), into_codes.transpose()?))
     }
 }

@@ -8,14 +8,12 @@ use super::layout::THREADS;
 use super::memory::DeviceCodes;
 use crate::error::VqError;
 
-/// Words before the counts.
+/// Words before the counts: the sum of the squared distances (two), the word about vectors that are not finite, the largest norm.
 const HEAD: usize = 4;
 
 /// Sums over a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Summary {
-    /// Sum of the squared distances of all vectors to their codes.
-    pub(crate) squared_error: f64,
     /// The first vector that is not finite.
     pub(crate) not_finite: Option<usize>,
     /// The largest squared norm of a code, rounded up.
@@ -24,15 +22,39 @@ pub(crate) struct Summary {
     pub(crate) counts: Vec<u32>,
 }
 
+/// A [`Summary`] that is on the GPU, or will be when the stream comes to it.
+#[derive(Debug)]
+pub(crate) struct DeviceSummary {
+    words: CudaSlice<u32>,
+    vectors: usize,
+}
+
+impl DeviceSummary {
+    /// Waits for it.
+    pub(crate) fn read(&self) -> Result<Summary, VqError> {
+        let stream = self.words.stream();
+        let copying = at("copying sums from the GPU");
+        let words = stream.clone_dtoh(&self.words).map_err(&copying)?;
+        stream.synchronize().map_err(&copying)?;
+        Ok(Summary::of(&words, self.vectors))
+    }
+}
+
 impl DeviceSearch {
-    /// Waits for a search with histogram and sums it up.
-    pub(crate) fn summary(&self, found: &DeviceCodes) -> Result<Summary, VqError> {
+    /// Sums a search with histogram up, and makes its three losses: twice the mean squared distance of a value, and 0. Returns at once.
+    pub(crate) fn summarise(
+        &self,
+        found: &DeviceCodes,
+    ) -> Result<(DeviceSummary, CudaSlice<f32>), VqError> {
         let stream = &self.device.stream;
+        let reserving = at("reserving memory for sums");
+        let values = (found.shape.len() * found.shape.dim) as f64;
         let codes = found.layout.codes;
         let (vectors, images) = (found.layout.vectors, found.shape.images as u32);
         let mut words: CudaSlice<u32> = stream
             .alloc_zeros(HEAD + codes as usize)
-            .map_err(at("reserving memory for sums"))?;
+            .map_err(&reserving)?;
+        let mut losses: CudaSlice<f32> = stream.alloc_zeros(3).map_err(&reserving)?;
         let grid = LaunchConfig {
             grid_dim: (1 + codes.div_ceil(THREADS), 1, 1),
             block_dim: (THREADS, 1, 1),
@@ -46,15 +68,14 @@ impl DeviceSearch {
             .arg(&images)
             .arg(&codes)
             .arg(&self.codes.largest)
-            .arg(&mut words);
+            .arg(&values)
+            .arg(&mut words)
+            .arg(&mut losses);
         // SAFETY: the arguments are those of the kernel; a search with histogram has `images * codes + 1` counters and as many
-        // distances as vectors, and `words` holds what the kernel writes.
+        // distances as vectors, and `words` and `losses` hold what the kernel writes.
         unsafe { arguments.launch(grid) }.map_err(at("summing a search up"))?;
-        let words = stream
-            .clone_dtoh(&words)
-            .map_err(at("copying sums from the GPU"))?;
-        self.device.wait()?;
-        Ok(Summary::of(&words, vectors as usize))
+        let vectors = vectors as usize;
+        Ok((DeviceSummary { words, vectors }, losses))
     }
 }
 
@@ -63,7 +84,6 @@ impl Summary {
         let (head, counts) = words.split_at(HEAD);
         let vector = !head[2] as usize;
         Self {
-            squared_error: f64::from_bits(u64::from(head[0]) | u64::from(head[1]) << 32),
             not_finite: (vector < vectors).then_some(vector),
             largest_norm: f32::from_bits(head[3]),
             counts: counts.to_vec(),
@@ -77,18 +97,9 @@ mod tests {
 
     #[test]
     fn words_are_read_as_the_kernel_writes_them() {
-        let bits = 2.5f64.to_bits();
-        let words = [
-            bits as u32,
-            (bits >> 32) as u32,
-            !7,
-            4f32.to_bits(),
-            1,
-            0,
-            9,
-        ];
+        let words = [0, 0, !7, 4f32.to_bits(), 1, 0, 9];
         let found = Summary::of(&words, 10);
-        assert_eq!((found.squared_error, found.largest_norm), (2.5, 4.0));
+        assert_eq!(found.largest_norm, 4.0);
         assert_eq!((found.not_finite, found.counts), (Some(7), vec![1, 0, 9]));
         assert_eq!(Summary::of(&[0, 0, 0, 0], 10).not_finite, None);
     }

@@ -605,10 +605,11 @@ extern "C" __global__ void commitment_gradient(const float* z, Layout l, const u
 }
 
 // What the host wants to know of a batch, in one copy: summary[0..2] the sum of the squared distances (a double), summary[2] the word
-// about vectors that are not finite, summary[3] the largest |c|^2, then how often each code occurs. Block 0 adds, in an order that does
-// not vary; thread t of block b > 0 counts code (b - 1) THREADS + t.
+// about vectors that are not finite, summary[3] the largest |c|^2, then how often each code occurs. And what the GPU goes on with: losses[0]
+// and losses[1], the sum divided by the number of values, and losses[2], 0. Block 0 adds, in an order that does not vary; thread t of block
+// b > 0 counts code (b - 1) THREADS + t.
 extern "C" __global__ void summarise(const float* distances, u32 vectors, const u32* counters, u32 images, u32 codes, const u32* largest,
-                                     u32* summary) {
+                                     double values, u32* summary, float* losses) {
     __shared__ double sums[THREADS];
     if (blockIdx.x > 0) {
         u32 code = (blockIdx.x - 1) * THREADS + threadIdx.x;
@@ -629,6 +630,8 @@ extern "C" __global__ void summarise(const float* distances, u32 vectors, const 
     }
     if (threadIdx.x == 0) {
         *(double*)summary = sums[0];
+        losses[0] = losses[1] = (float)(sums[0] / values);
+        losses[2] = 0.0f;
         summary[2] = counters[(u64)images * codes];
         summary[3] = *largest;
     }

@@ -269,7 +269,7 @@ impl Level {
             .max_all()?;
         assert!(scalar(&difference) <= 5e-5 * scalar(&expected.max_all()?));
         if same {
-            near(self.found.perplexity, "perplexity");
+            near(self.found.tally.perplexity().unwrap(), "perplexity");
             assert_eq!(
                 self.get("vqindhist").to_vec2::<f32>()?,
                 self.found.histogram.to_vec2::<f32>()?

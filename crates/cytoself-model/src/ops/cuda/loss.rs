@@ -11,6 +11,15 @@ use crate::ops::tape::{apply1, tracks};
 
 /// `partial` summed and divided, as a scalar.
 fn mean(gpu: &Gpu, partial: Address, count: usize, divisor: usize) -> Result<(CudaStorage, Shape)> {
+    gpu.stored(divided_sum(gpu, partial, count, divisor)?, ())
+}
+
+fn divided_sum(
+    gpu: &Gpu,
+    partial: Address,
+    count: usize,
+    divisor: usize,
+) -> Result<CudaSlice<f32>> {
     let y = gpu.buffer(1)?;
     launch!(
         gpu,
@@ -18,7 +27,7 @@ fn mean(gpu: &Gpu, partial: Address, count: usize, divisor: usize) -> Result<(Cu
         [1, 1],
         [partial, u32_of(count)?, divisor as f64, gpu.at(&y)]
     );
-    gpu.stored(y, ())
+    Ok(y)
 }
 
 pub(crate) fn mse(
@@ -76,7 +85,29 @@ pub(crate) fn mse_backward(
     Ok((tensor(da), tensor(db)))
 }
 
-/// Cross entropy of `logits: [rows, classes]` with labels that have been checked.
+/// How many rows of `logits: [rows, classes]` have their first largest value at their label, as a scalar.
+pub(crate) fn hits(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let gpu = &Gpu::holding(logits)?;
+    let (rows, classes) = logits.dims2()?;
+    let (logits, labels) = (logits.contiguous()?, labels.contiguous()?);
+    let hits = gpu.buffer::<f64>(rows)?;
+    launch!(
+        gpu,
+        "row_hits",
+        [rows, 1],
+        [
+            gpu.values(&logits)?,
+            gpu.values_of::<u32>(&labels)?,
+            u32_of(rows)?,
+            u32_of(classes)?,
+            gpu.at(&hits)
+        ]
+    );
+    let count = divided_sum(gpu, gpu.at(&hits), rows, 1)?;
+    Ok(gpu.tensor(count, ()))
+}
+
+/// Cross entropy of `logits: [rows, classes]`; NaN if a label is no class.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let op = CrossEntropy {
         labels: labels.contiguous()?,

@@ -1,0 +1,75 @@
+//! Measures of a batch that may still be on a GPU.
+
+use candle_core::Tensor;
+use cytoself_vq::candle::Tally;
+
+use crate::ModelError;
+use crate::metrics::Metrics;
+
+/// What a batch is measured by, where it was computed: nothing waits until somebody [reads](Measures::read) it.
+#[derive(Debug, Default)]
+pub(crate) struct Measures {
+    names: Vec<String>,
+    scalars: Vec<Tensor>,
+    /// What each scalar is divided by.
+    divisors: Vec<f64>,
+    tallies: Vec<(String, Tally)>,
+}
+
+impl Measures {
+    /// A measure that is a scalar tensor.
+    pub(crate) fn scalar(&mut self, name: impl Into<String>, value: &Tensor) {
+        self.share(name, value, 1);
+    }
+
+    /// A measure that is a count, as a scalar tensor, of `total`.
+    pub(crate) fn share(&mut self, name: impl Into<String>, count: &Tensor, total: usize) {
+        self.names.push(name.into());
+        self.scalars.push(count.detach());
+        self.divisors.push(total.max(1) as f64);
+    }
+
+    /// A measure that is the perplexity of codes.
+    pub(crate) fn tally(&mut self, name: String, tally: &Tally) {
+        self.tallies.push((name, tally.clone()));
+    }
+
+    /// The numbers; waits for the GPU if they are there.
+    ///
+    /// # Errors
+    /// - a vector or code that was quantised is not finite, which a GPU tells only now.
+    pub(crate) fn read(&self) -> Result<Metrics, ModelError> {
+        let mut metrics = Metrics::default();
+        for (name, tally) in &self.tallies {
+            metrics.set(name, tally.perplexity()?);
+        }
+        if self.scalars.is_empty() {
+            return Ok(metrics);
+        }
+        let values: Vec<f32> = Tensor::stack(&self.scalars, 0)?.to_vec1()?;
+        for ((name, value), divisor) in self.names.iter().zip(values).zip(&self.divisors) {
+            metrics.set(name, f64::from(value) / divisor);
+        }
+        Ok(metrics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn scalars_and_shares_are_read_together() {
+        let scalar = |v: f32| Tensor::new(v, &Device::Cpu).unwrap();
+        let mut measures = Measures::default();
+        assert_eq!(measures.read().unwrap(), Metrics::default());
+        measures.scalar("loss", &scalar(1.5));
+        measures.share("fc1_accuracy", &scalar(3.0), 7);
+        let read = measures.read().unwrap();
+        assert_eq!(read.loss(), 1.5);
+        assert_eq!(read.get("fc1_accuracy"), Some(3.0 / 7.0));
+        assert_eq!(read.get("fc2_accuracy"), Some(0.0));
+    }
+}

@@ -48,6 +48,10 @@ pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<
         fine &= told(&name, precision, limit, both(&|d| network(preset, d)));
     }
     fine &= told("embedding", precision, limit, both(&batches::embedding));
+    // On an emulated GPU it takes minutes.
+    if small && precision != Precision::F32 {
+        return Ok(fine);
+    }
     // Adam's first steps follow the signs of gradients, of which rounding decides the smallest.
     fine &= told(
         "training",

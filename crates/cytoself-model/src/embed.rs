@@ -1,7 +1,9 @@
 //! Crops in, representations out, in constant memory.
 
+mod fetch;
 mod output;
 
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -11,6 +13,8 @@ use candle_core::{Device, Tensor};
 use cytoself_io::CropSource;
 use ndarray::{Array2, ArrayView4};
 
+use fetch::Fetcher;
+use output::Started;
 pub use output::{OutputKind, OutputName};
 
 use crate::ModelError;
@@ -19,6 +23,9 @@ use crate::layers::Pass;
 use crate::model::{Level, Model};
 use crate::training::ModelFolder;
 use crate::training::data::refuse_no_numbers;
+
+/// Levels that may quantise.
+const LEVELS: usize = 2;
 
 /// Batches that may wait for the network.
 const AHEAD: usize = 2;
@@ -110,12 +117,15 @@ impl Embedder {
     ) -> Result<Vec<EmbeddingValues>, ModelError> {
         let pixels: Vec<f32> = images.iter().copied().collect();
         let images = Tensor::from_vec(pixels, images.dim(), self.model.device())?;
-        self.values(&images, outputs)
+        // Locking memory for a single batch takes longer than it spares.
+        let fetcher = Fetcher::new(&Device::Cpu, 0)?;
+        self.start(&images, outputs, &fetcher)?.finish()
     }
 
     /// Streams the representations of `rows` of `source` into `sink`, `batch` crops at a time, in order.
     ///
-    /// Memory does not depend on the number of rows. A thread reads the next crops while the network works.
+    /// Memory does not depend on the number of rows. A thread reads the next crops while the network works; a GPU works on the next batch
+    /// while `sink` has the last.
     ///
     /// # Errors
     /// - the source lacks a channel of the network, or its crops have another size;
@@ -146,6 +156,10 @@ impl Embedder {
                 Ok(())
             })
         };
+        // The processor has done its work when it returns.
+        let behind = usize::from(!self.model.device().is_cpu());
+        let each = outputs.len() + LEVELS;
+        let fetcher = Fetcher::new(self.model.device(), (behind + 1) * each)?;
         thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             let read = &read;
@@ -157,32 +171,40 @@ impl Embedder {
                     }
                 }
             });
-            let mut done = 0;
-            for load in receiver {
-                let (images, _) = feed.take(load?)?;
-                let places = done..done + images.dim(0)?;
-                done = places.end;
-                let outputs = outputs
-                    .iter()
-                    .copied()
-                    .zip(self.values(&images, outputs)?)
-                    .collect();
+            let (mut done, mut under_way) = (0, VecDeque::new());
+            let mut deliver = |(places, started): (Range<usize>, Started)| {
+                let done = places.end;
+                let outputs = outputs.iter().copied().zip(started.finish()?).collect();
                 sink(EmbeddingBlock { places, outputs })?;
                 if progress(done as u64, rows.len() as u64).is_break() {
                     return Err(ModelError::Cancelled {
                         kept: "nothing".to_string(),
                     });
                 }
+                Ok(())
+            };
+            for load in receiver {
+                let (images, _) = feed.take(load?)?;
+                let places = done..done + images.dim(0)?;
+                done = places.end;
+                under_way.push_back((places, self.start(&images, outputs, &fetcher)?));
+                if under_way.len() > behind
+                    && let Some(block) = under_way.pop_front()
+                {
+                    deliver(block)?;
+                }
             }
-            Ok(())
+            under_way.into_iter().try_for_each(deliver)
         })
     }
 
-    fn values(
+    /// Computes the outputs of a batch and sends them on their way to the host.
+    fn start(
         &self,
         images: &Tensor,
         outputs: &[OutputName],
-    ) -> Result<Vec<EmbeddingValues>, ModelError> {
+        fetcher: &Fetcher,
+    ) -> Result<Started, ModelError> {
         let pass = Pass::evaluate();
         let global = outputs.iter().any(|o| o.level() == 2);
         let local = outputs
@@ -203,16 +225,10 @@ impl Embedder {
             }
         };
         let of = |output: &OutputName| match (output.level(), &level2) {
-            (2, Some(level2)) => output.values(level2),
-            _ => output.values(&level1),
+            (2, Some(level2)) => (*output, level2),
+            _ => (*output, &level1),
         };
-        let values = outputs.iter().map(of).collect::<Result<_, _>>()?;
-        for level in level2.iter().chain([&level1]) {
-            if let Some(quantized) = &level.quantized {
-                // Refuses vectors that are not finite, which a GPU tells only when asked.
-                quantized.tally.counts()?;
-            }
-        }
-        Ok(values)
+        let wanted: Vec<_> = outputs.iter().map(of).collect();
+        Started::new(&wanted, level2.iter().chain([&level1]), fetcher)
     }
 }

@@ -74,6 +74,7 @@ pub use inpainting::{
 };
 pub use layers::{Noise, Pass};
 pub use loss::LossWeights;
+pub use measures::Measures;
 pub use metrics::{EXTRA_METRICS, METRICS, MeanMetrics, Metrics};
 pub use model::{Forward, Level, Model};
 pub use parameters::{Kind, Parameter, Parameters};

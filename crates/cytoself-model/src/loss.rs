@@ -51,8 +51,11 @@ impl Model {
         Ok((total, measures.read()?))
     }
 
-    /// As [`Model::loss`], without waiting for a GPU.
-    pub(crate) fn loss_unread(
+    /// As [`Model::loss`], without waiting for a GPU: what it tells only when it is asked, [`Measures::read`] says.
+    ///
+    /// # Errors
+    /// As [`Model::loss`].
+    pub fn loss_unread(
         &self,
         forward: &Forward,
         images: &Tensor,

@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 
 /// What a batch is measured by, where it was computed: nothing waits until somebody [reads](Measures::read) it.
 #[derive(Debug, Default)]
-pub(crate) struct Measures {
+pub struct Measures {
     names: Vec<String>,
     scalars: Vec<Tensor>,
     /// What each scalar is divided by.
@@ -37,16 +37,22 @@ impl Measures {
     /// The numbers; waits for the GPU if they are there.
     ///
     /// # Errors
+    /// - candle cannot copy them;
     /// - a vector or code that was quantised is not finite, which a GPU tells only now.
-    pub(crate) fn read(&self) -> Result<Metrics, ModelError> {
+    pub fn read(&self) -> Result<Metrics, ModelError> {
         let mut metrics = Metrics::default();
+        // Before the first wait.
+        let joined = match self.scalars.is_empty() {
+            true => None,
+            false => Some(Tensor::stack(&self.scalars, 0)?),
+        };
         for (name, tally) in &self.tallies {
             metrics.set(name, tally.perplexity()?);
         }
-        if self.scalars.is_empty() {
+        let Some(joined) = joined else {
             return Ok(metrics);
-        }
-        let values: Vec<f32> = Tensor::stack(&self.scalars, 0)?.to_vec1()?;
+        };
+        let values: Vec<f32> = joined.to_vec1()?;
         for ((name, value), divisor) in self.names.iter().zip(values).zip(&self.divisors) {
             metrics.set(name, f64::from(value) / divisor);
         }

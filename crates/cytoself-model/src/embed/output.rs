@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Tensor;
+use cytoself_vq::candle::{Quantized, Tally};
 use ndarray::Array2;
 
 use super::EmbeddingValues;
+use super::fetch::{Fetched, Fetcher};
 use crate::ModelError;
 use crate::model::Level;
 
@@ -65,8 +67,8 @@ impl OutputName {
         self.level
     }
 
-    /// A line per crop.
-    pub(super) fn values(self, level: &Level) -> Result<EmbeddingValues, ModelError> {
+    /// The tensor that it is, of its level.
+    fn tensor(self, level: &Level) -> Result<&Tensor, ModelError> {
         let quantized = || {
             let off = || {
                 ModelError::config(
@@ -78,11 +80,63 @@ impl OutputName {
             level.quantized.as_ref().ok_or_else(off)
         };
         Ok(match self.kind {
-            OutputKind::Encoder => EmbeddingValues::Dense(lines(&level.encoded)?),
-            OutputKind::Vectors => EmbeddingValues::Dense(lines(level.representation())?),
-            OutputKind::Histogram => EmbeddingValues::Dense(lines(&quantized()?.histogram)?),
-            OutputKind::Indices => EmbeddingValues::Indices(index_lines(&quantized()?.indices)?),
+            OutputKind::Encoder => &level.encoded,
+            OutputKind::Vectors => level.representation(),
+            OutputKind::Histogram => &quantized()?.histogram,
+            OutputKind::Indices => &quantized()?.indices,
         })
+    }
+}
+
+/// The outputs of a batch on their way to the host.
+pub(super) struct Started {
+    outputs: Vec<(OutputKind, (usize, usize), Fetched)>,
+    /// The loss of each quantiser, which is finite where its vectors are, and what knows which are not.
+    checks: Vec<(Fetched, Tally)>,
+}
+
+impl Started {
+    /// Sends the outputs `wanted`, each of its level, on their way, and what tells whether all vectors of `levels` are finite.
+    pub(super) fn new<'a>(
+        wanted: &[(OutputName, &Level)],
+        levels: impl Iterator<Item = &'a Level>,
+        fetcher: &Fetcher,
+    ) -> Result<Self, ModelError> {
+        let send = |(name, level): &(OutputName, &Level)| {
+            let tensor = name.tensor(level)?.flatten_from(1)?;
+            Ok((name.kind, tensor.dims2()?, fetcher.fetch(&tensor)?))
+        };
+        let check = |quantized: &Quantized| {
+            let loss = fetcher.fetch(&quantized.commitment_loss)?;
+            Ok((loss, quantized.tally.clone()))
+        };
+        Ok(Self {
+            outputs: wanted.iter().map(send).collect::<Result<_, ModelError>>()?,
+            checks: levels
+                .filter_map(|level| level.quantized.as_ref().map(check))
+                .collect::<Result<_, ModelError>>()?,
+        })
+    }
+
+    /// A line per crop of each output, once they are here.
+    pub(super) fn finish(self) -> Result<Vec<EmbeddingValues>, ModelError> {
+        for (loss, tally) in self.checks {
+            if !loss.floats()?.iter().all(|v| v.is_finite()) {
+                // Names the vector, or finds that only the square was too large.
+                tally.counts()?;
+            }
+        }
+        let arrived = |(kind, shape, fetched): (OutputKind, _, Fetched)| {
+            Ok(match kind {
+                // A codebook has at most 65536 codes: checked when the network was built.
+                OutputKind::Indices => {
+                    let codes = fetched.words()?.into_iter().map(|i| i as u16).collect();
+                    EmbeddingValues::Indices(array(shape, codes)?)
+                }
+                _ => EmbeddingValues::Dense(array(shape, fetched.floats()?)?),
+            })
+        };
+        self.outputs.into_iter().map(arrived).collect()
     }
 }
 
@@ -117,23 +171,6 @@ impl fmt::Display for OutputName {
             .map_or("", |(name, _)| name);
         write!(f, "{name}{}", self.level)
     }
-}
-
-fn lines(t: &Tensor) -> Result<Array2<f32>, ModelError> {
-    let flat = t.flatten_from(1)?;
-    array(flat.dims2()?, flat.flatten_all()?.to_vec1()?)
-}
-
-fn index_lines(t: &Tensor) -> Result<Array2<u16>, ModelError> {
-    let flat = t.flatten_from(1)?;
-    // A codebook has at most 65536 codes: checked when the network was built.
-    let values = flat
-        .flatten_all()?
-        .to_vec1::<u32>()?
-        .into_iter()
-        .map(|i| i as u16)
-        .collect();
-    array(flat.dims2()?, values)
 }
 
 fn array<T>(shape: (usize, usize), values: Vec<T>) -> Result<Array2<T>, ModelError> {

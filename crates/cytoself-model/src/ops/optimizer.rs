@@ -241,6 +241,8 @@ pub struct Adam {
     params: AdamParams,
     step: u64,
     slots: Vec<Slot>,
+    #[cfg(feature = "candle-cuda")]
+    pieces: Option<cuda::optimizer::Pieces>,
 }
 
 impl Adam {
@@ -269,6 +271,8 @@ impl Adam {
             params,
             step: 0,
             slots: slots.collect::<Result<_>>()?,
+            #[cfg(feature = "candle-cuda")]
+            pieces: None,
         })
     }
 
@@ -314,7 +318,7 @@ impl Adam {
 
     /// All variables in one launch.
     #[cfg(feature = "candle-cuda")]
-    fn step_on_gpu(&self, gradients: &GradStore) -> Result<()> {
+    fn step_on_gpu(&mut self, gradients: &GradStore) -> Result<()> {
         let means: Vec<_> = self.slots.iter().map(|s| s.means.borrow()).collect();
         let mut parameters = Vec::with_capacity(self.slots.len());
         for (slot, means) in self.slots.iter().zip(&means) {
@@ -334,6 +338,7 @@ impl Adam {
         cuda::optimizer::step(
             &parameters,
             StepFactors::new(&self.params, self.step).numbers(),
+            &mut self.pieces,
         )
     }
 

@@ -148,6 +148,7 @@ API Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz,
     Held held(lock);
     Function& f = *static_cast<Function*>(function);
     Stream& stream = stream_of(handle);
+    ++launches;
     stream.make_all();
     stream.next();
     if (f.candle) return f.candle(arguments), SUCCESS;

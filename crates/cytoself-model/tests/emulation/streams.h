@@ -1,7 +1,8 @@
 // Memory, streams and events.
 //
-// What a stream has to do is done at once, but for copies from page-locked memory, which a GPU makes beside everything else: they are put
-// off until something has to wait for them. Who writes the pages again too early, or reads what has not arrived, gets the wrong values.
+// What a stream has to do is done at once, but for copies from and to page-locked memory, which a GPU makes beside everything else: they
+// are put off until something has to wait for them. Who writes the pages again too early, or reads what has not arrived, gets the wrong
+// values.
 //
 // And of each piece of memory it is known which streams wrote and read it, and of each stream, which work of the others it has waited
 // for: two streams that come to the same memory, one of them to write, without one having waited for the other, are found out, whatever
@@ -27,6 +28,13 @@ typedef unsigned long long Address;
     abort();
 }
 
+// With CYTOSELF_EMULATION_TRACE, every time that the host waits, and how many kernels it has launched by then.
+static size_t launches = 0;
+static void waits(const char* why) {
+    static const bool told = getenv("CYTOSELF_EMULATION_TRACE");
+    if (told) fprintf(stderr, "emulated CUDA: %zu launches, then the host waits: %s\n", launches, why);
+}
+
 static std::recursive_mutex lock;
 typedef std::lock_guard<std::recursive_mutex> Held;
 
@@ -38,7 +46,7 @@ static void merge(Known& into, const Known& from) {
 }
 
 struct Copy {
-    const char* from;
+    const char* pages;
     size_t bytes;
     std::function<void()> make;
 };
@@ -155,6 +163,7 @@ API Status cuMemAllocAsync(Address* at, size_t bytes, void* handle) {
 API Status cuMemFreeAsync(Address at, void* handle) {
     Held held(lock);
     Stream& stream = stream_of(handle);
+    stream.make_all();
     stream.next();
     access(stream, at, true);
     return release(at) ? SUCCESS : INVALID_VALUE;
@@ -176,7 +185,7 @@ API Status cuMemFreeHost(void* at) {
     if (pages == locked_pages.end()) return INVALID_VALUE;
     for (Stream* stream : streams)
         for (const Copy& copy : stream->put_off)
-            if (copy.from >= pages->first && copy.from < pages->first + pages->second) fail("pages are unlocked while they are copied");
+            if (copy.pages >= pages->first && copy.pages < pages->first + pages->second) fail("pages are unlocked while they are copied");
     locked_pages.erase(pages);
     free(at);
     return SUCCESS;
@@ -206,9 +215,14 @@ API Status cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* hand
     Held held(lock);
     Stream& stream = stream_of(handle);
     if (!inside(from, bytes)) return INVALID_VALUE;
-    stream.make_all();
     stream.next();
     access(stream, from, false);
+    if (is_locked(to)) {
+        stream.put_off.push_back({(const char*)to, bytes, [=] { memcpy(to, memory<char>((void*)from, bytes), bytes); }});
+        return SUCCESS;
+    }
+    waits(("a copy of " + std::to_string(bytes) + " bytes to pages that are not locked").c_str());
+    stream.make_all();
     memcpy(to, (void*)from, bytes);
     return SUCCESS;
 }
@@ -249,6 +263,7 @@ API Status cuStreamDestroy_v2(void* handle) {
 API Status cuStreamSynchronize(void* handle) {
     Held held(lock);
     Stream& stream = stream_of(handle);
+    waits("for a stream");
     stream.make_all();
     merge(host, stream.clock);
     return SUCCESS;
@@ -278,6 +293,7 @@ API Status cuStreamWaitEvent(void* handle, void* event, unsigned) {
 }
 API Status cuEventSynchronize(void* event) {
     Held held(lock);
+    if (static_cast<Event*>(event)->stream) waits("for an event");
     wait_for(*static_cast<Event*>(event));
     merge(host, static_cast<Event*>(event)->clock);
     return SUCCESS;

@@ -45,40 +45,80 @@ pub(crate) struct Parameter<'a> {
     pub(crate) means: &'a Means,
 }
 
-/// Steps all `parameters`, which are on one GPU, with the seven numbers of a step.
-pub(crate) fn step(parameters: &[Parameter<'_>], factors: [f32; 7]) -> Result<()> {
+/// Which block of a launch takes which piece of which parameter: the same from step to step, and too much to send each time.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    counts: Vec<usize>,
+    blocks: CudaSlice<u32>,
+}
+
+impl Pieces {
+    fn new(gpu: &Gpu, counts: Vec<usize>) -> Result<Self> {
+        let blocks = blocks(&counts)?;
+        Ok(Self {
+            counts,
+            blocks: gpu.upload(&blocks)?,
+        })
+    }
+}
+
+/// Pairs of a parameter's place and the number of a piece of it.
+fn blocks(counts: &[usize]) -> Result<Vec<u32>> {
+    let mut blocks = Vec::new();
+    for (place, count) in counts.iter().enumerate() {
+        for piece in 0..count.div_ceil(PIECE) {
+            blocks.extend([launch::u32_of(place)?, launch::u32_of(piece)?]);
+        }
+    }
+    Ok(blocks)
+}
+
+/// Steps all `parameters`, which are on one GPU, with the seven numbers of a step; `pieces` are those of the last step.
+pub(crate) fn step(
+    parameters: &[Parameter<'_>],
+    factors: [f32; 7],
+    pieces: &mut Option<Pieces>,
+) -> Result<()> {
     let Some(first) = parameters.first() else {
         return Ok(());
     };
     let gpu = &Gpu::holding(first.weights)?;
-    let (mut slots, mut blocks) = (Vec::new(), Vec::new());
-    for (place, p) in parameters.iter().enumerate() {
-        let count = p.weights.elem_count();
+    let counts: Vec<usize> = parameters.iter().map(|p| p.weights.elem_count()).collect();
+    let grid: usize = counts.iter().map(|count| count.div_ceil(PIECE)).sum();
+    if grid == 0 {
+        return Ok(());
+    }
+    let mut slots = Vec::with_capacity(5 * parameters.len());
+    for (p, count) in parameters.iter().zip(&counts) {
         slots.extend([
             gpu.values(p.weights)?.0,
             gpu.values(&p.gradient)?.0,
             gpu.at(&p.means[0]).0,
             gpu.at(&p.means[1]).0,
-            count as u64,
+            *count as u64,
         ]);
-        for piece in 0..count.div_ceil(PIECE) {
-            blocks.extend([launch::u32_of(place)?, launch::u32_of(piece)?]);
-        }
     }
-    if blocks.is_empty() {
-        return Ok(());
-    }
-    let grid = [blocks.len() / 2, 1];
-    let (slots, blocks, factors) = (
-        gpu.upload(&slots)?,
-        gpu.upload(&blocks)?,
-        gpu.upload(&factors)?,
-    );
+    let pieces = match pieces {
+        Some(known) if known.counts == counts => known,
+        other => other.insert(Pieces::new(gpu, counts)?),
+    };
+    let (slots, factors) = (gpu.upload(&slots)?, gpu.upload(&factors)?);
     launch!(
         gpu,
         "adam_many",
-        grid,
-        [gpu.at(&slots), gpu.at(&blocks), gpu.at(&factors)]
+        [grid, 1],
+        [gpu.at(&slots), gpu.at(&pieces.blocks), gpu.at(&factors)]
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_in_one_piece() {
+        let found = blocks(&[1, 0, PIECE, 2 * PIECE + 1]).unwrap();
+        assert_eq!(found, [0, 0, 2, 0, 3, 0, 3, 1, 3, 2]);
+    }
 }

@@ -6,7 +6,9 @@ use candle_core::cuda::WrapErr;
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Result, Storage, Tensor, bail};
 use cudarc::driver::sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC;
-use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DeviceRepr, PinnedHostSlice};
+use cudarc::driver::{
+    CudaEvent, CudaSlice, CudaStream, DeviceRepr, PinnedHostSlice, ValidAsZeroBits,
+};
 
 use super::{Gpu, every, u32_of};
 use crate::ModelError;
@@ -195,10 +197,10 @@ impl Drop for Slot {
 }
 
 /// Page-locked memory, zero. Ordinary memory to the processor, which reads it too: not write-combined.
-fn locked<T: DeviceRepr + Copy + Default>(gpu: &Gpu, count: usize) -> Result<PinnedHostSlice<T>>
-where
-    T: cudarc::driver::ValidAsZeroBits,
-{
+pub(super) fn locked<T: DeviceRepr + ValidAsZeroBits>(
+    gpu: &Gpu,
+    count: usize,
+) -> Result<PinnedHostSlice<T>> {
     let context = gpu.stream().context();
     // SAFETY: all of it is written below, before anybody reads it.
     let mut pages = unsafe { context.alloc_pinned_with_flags::<T>(count.max(1), 0) }.w()?;

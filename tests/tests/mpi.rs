@@ -144,6 +144,12 @@ fn two_processes_train_as_one() {
     println!("weights of two processes and of one after three epochs: {apart:.1e} apart");
     assert!(apart < 1e-5, "{apart:e}");
 
+    // Sums after the backward pass and not beside it.
+    let after = dir.path().join("after");
+    let found = launch(&launcher, &[group(2, &data, &after, &["--no-overlap"])]);
+    found.expect(0, &[" 0 % beside the backward pass"]);
+    assert!(bytes(&two) == bytes(&after));
+
     // One of two is killed in the second epoch: the job ends at once, and goes on to the same bits.
     let both = || [group(2, &data, &killed, &["--resume"])];
     let mut job = start(&launcher, &both());

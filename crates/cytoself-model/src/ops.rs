@@ -70,5 +70,5 @@ pub use rng::RngKey;
 pub use simd::InstructionSet;
 pub use squeeze_excite::squeeze_excite;
 pub use tape::{Tape, record};
-pub(crate) use tape::{on_tape, push};
+pub(crate) use tape::{empty_store, on_tape, push};
 pub(crate) use tensor::with as with_values;

@@ -6,6 +6,7 @@ mod checkpoint;
 mod codes;
 pub(crate) mod data;
 mod events;
+mod exchange;
 mod fingerprint;
 mod history;
 pub(crate) mod loader;

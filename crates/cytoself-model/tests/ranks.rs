@@ -242,6 +242,43 @@ fn ranks_repeat_to_the_bit() {
     }
 }
 
+/// Gradients that are summed beside the backward pass are those that are summed after it, to the bit; of several buckets, with batches
+/// that wait for their step, and on a rank without a crop.
+#[test]
+fn overlapped_sums_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let toy = Toy::new(20, 40, 2);
+    let mut accumulating = config(2);
+    accumulating.training.accumulate = 2;
+    let mut apart = config(2);
+    apart.training.sync_batch_norm = false;
+    for (name, config) in [
+        ("shared", config(2)),
+        ("accumulating", accumulating),
+        ("apart", apart),
+    ] {
+        let [beside, after] = [true, false].map(|overlapped| {
+            let folder = dir.path().join(format!("{name}-{overlapped}"));
+            fs::create_dir_all(&folder).unwrap();
+            on_ranks(3, |_, placement| {
+                let placement = placement.clone().with_overlap(overlapped);
+                Trainer::start_at(&folder, config.clone(), &data(&toy), &placement)
+                    .unwrap()
+                    .run(&mut Stop(None))
+                    .unwrap();
+            });
+            [
+                "last.safetensors",
+                "best.safetensors",
+                "optimizer.safetensors",
+                "state.json",
+            ]
+            .map(|file| fs::read(folder.join(file)).unwrap())
+        });
+        assert!(beside == after, "{name}");
+    }
+}
+
 #[test]
 fn a_training_goes_on_with_other_ranks() {
     let dir = tempfile::tempdir().unwrap();

@@ -159,6 +159,14 @@ impl TrainingObserver for Reporter<'_> {
                 report.wait_time.as_secs_f64()
             ));
         }
+        let exchanged = report.exchange_time.as_secs_f64();
+        if exchanged > 0.0 {
+            let waited = report.exchange_wait.as_secs_f64();
+            line.push_str(&format!(
+                ", sums of gradients {exchanged:.1} s of which {:.0} % beside the backward pass",
+                100.0 * (1.0 - waited / exchanged).max(0.0)
+            ));
+        }
         if report.verdict.best {
             line.push_str(", best");
         }

@@ -53,6 +53,9 @@ pub struct TrainArgs {
     /// Share the statistics of batch normalisation among processes, so that they train as one would [default: the configuration's]
     #[arg(long)]
     pub sync_batch_norm: bool,
+    /// Sum the gradients over processes after the backward pass and not beside it (the sums are the same)
+    #[arg(long)]
+    pub no_overlap: bool,
     /// Folder for TensorBoard's event files
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
@@ -111,6 +114,7 @@ impl TrainArgs {
             device: DeviceArgs::default(),
             mpi: false,
             sync_batch_norm: false,
+            no_overlap: false,
             tensorboard: None,
             resume: false,
             channels: Vec::new(),
@@ -194,7 +198,9 @@ fn train_with(
     let (all, first) = (team.as_ref(), team.rank() == 0);
     let common = &ranks::flags(common, all);
     let placement = agree(all, ranks::device(&args.device, all).open())?;
-    let placement = Placement::on(placement).with_team(Arc::clone(team));
+    let placement = Placement::on(placement)
+        .with_team(Arc::clone(team))
+        .with_overlap(!args.no_overlap);
     let budget = Budget::new(args.max_memory, team.size());
     // Rank 0 makes the folder: whether it was there is for it to say.
     let started = args.resume && args.out.join("state.json").is_file();

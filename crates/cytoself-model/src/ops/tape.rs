@@ -116,9 +116,30 @@ impl Tape {
     /// - `loss` is no scalar, or was not computed on this tape;
     /// - an operation's gradient fails.
     pub fn backward(self, loss: &Tensor) -> Result<GradStore> {
+        let mut store = empty_store(loss)?;
+        self.backward_each(loss, &mut |variable, gradient| {
+            store.insert(variable, gradient);
+            Ok::<(), candle_core::Error>(())
+        })?;
+        Ok(store)
+    }
+
+    /// As [`Tape::backward`], with every gradient given to `finished` as soon as nothing is added to it any more, while the pass
+    /// goes on: in the order of [`Tape::variables`].
+    ///
+    /// # Errors
+    /// - as [`Tape::backward`];
+    /// - `finished` fails.
+    pub(crate) fn backward_each<E: From<candle_core::Error>>(
+        self,
+        loss: &Tensor,
+        finished: &mut dyn FnMut(&Tensor, Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let first_uses = self.first_uses();
         let Self { steps, tracked } = self;
         if loss.elem_count() != 1 || !tracked.contains(&loss.id()) {
-            bail!("backward: a scalar that was computed on this tape was expected");
+            let text = "backward: a scalar that was computed on this tape was expected";
+            return Err(candle_core::Error::Msg(text.into()).into());
         }
         STATE.set(State {
             steps: None,
@@ -126,39 +147,76 @@ impl Tape {
         });
         let _guard = Guard;
         let mut gradients = HashMap::from([(loss.id(), loss.ones_like()?)]);
-        let mut variables: Vec<Tensor> = Vec::new();
-        for step in steps.into_iter().rev() {
-            let of_outputs: Vec<_> = step
-                .outputs
-                .iter()
-                .map(|o| gradients.remove(&o.id))
-                .collect();
-            if of_outputs.iter().all(Option::is_none) {
-                continue;
-            }
-            let of_inputs = (step.back)(&of_outputs)?;
-            for (input, gradient) in step.inputs.into_iter().zip(of_inputs) {
-                let Some(gradient) = gradient.filter(|_| tracks(&input)) else {
-                    continue;
-                };
-                let total = match gradients.remove(&input.id()) {
-                    Some(earlier) => sum(&earlier, &gradient)?,
-                    None => gradient,
-                };
-                if gradients.insert(input.id(), total).is_none() && input.is_variable() {
-                    variables.push(input);
+        for (index, step) in steps.into_iter().enumerate().rev() {
+            let inputs = step.backward(&mut gradients)?;
+            for input in inputs {
+                if first_uses.get(&input.id()) == Some(&index)
+                    && let Some(gradient) = gradients.remove(&input.id())
+                {
+                    finished(&input, gradient)?;
                 }
             }
         }
-        // candle gives out an empty store only as the result of a backward pass.
-        let mut store = loss.detach().backward()?;
-        for variable in &variables {
-            if let Some(gradient) = gradients.remove(&variable.id()) {
-                store.insert(variable, gradient);
+        Ok(())
+    }
+
+    /// The variables on the tape, in the order in which a backward pass finishes their gradients.
+    pub(crate) fn variables(&self) -> Vec<Tensor> {
+        let first_uses = self.first_uses();
+        let mut found = HashSet::new();
+        let mut variables = Vec::with_capacity(first_uses.len());
+        for (index, step) in self.steps.iter().enumerate().rev() {
+            for input in &step.inputs {
+                if first_uses.get(&input.id()) == Some(&index) && found.insert(input.id()) {
+                    variables.push(input.clone());
+                }
             }
         }
-        Ok(store)
+        variables
     }
+
+    /// The first step that takes each variable: the last of a backward pass to add to its gradient.
+    fn first_uses(&self) -> HashMap<TensorId, usize> {
+        let mut uses = HashMap::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            for input in step.inputs.iter().filter(|t| t.is_variable()) {
+                uses.entry(input.id()).or_insert(index);
+            }
+        }
+        uses
+    }
+}
+
+impl Step {
+    /// Passes the gradients of the outputs on to the inputs, which are returned.
+    fn backward(self, gradients: &mut HashMap<TensorId, Tensor>) -> Result<Vec<Tensor>> {
+        let of_outputs: Vec<_> = self
+            .outputs
+            .iter()
+            .map(|o| gradients.remove(&o.id))
+            .collect();
+        if of_outputs.iter().all(Option::is_none) {
+            return Ok(self.inputs);
+        }
+        let of_inputs = (self.back)(&of_outputs)?;
+        for (input, gradient) in self.inputs.iter().zip(of_inputs) {
+            let Some(gradient) = gradient.filter(|_| tracks(input)) else {
+                continue;
+            };
+            let total = match gradients.remove(&input.id()) {
+                Some(earlier) => sum(&earlier, &gradient)?,
+                None => gradient,
+            };
+            gradients.insert(input.id(), total);
+        }
+        Ok(self.inputs)
+    }
+}
+
+/// A store without gradients.
+pub(crate) fn empty_store(like: &Tensor) -> Result<GradStore> {
+    // candle gives out an empty store only as the result of a backward pass.
+    like.detach().backward()
 }
 
 fn recording() -> bool {
@@ -302,6 +360,32 @@ mod tests {
         let found = tape.backward(&loss).unwrap();
         let of = |store: &GradStore| store.get(&x).unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(of(&found), of(&expected));
+    }
+
+    #[test]
+    fn a_gradient_is_given_out_when_nothing_is_added_any_more() {
+        let of = |values: &[f32]| Var::from_slice(values, values.len(), &Device::Cpu).unwrap();
+        let (early, twice, late) = (of(&[1.0, 2.0]), of(&[3.0, -4.0]), of(&[5.0, 6.0]));
+        let zero = early.zeros_like().unwrap();
+        let f = || {
+            let x = ops::add(&early, &twice)?;
+            let x = ops::add(&ops::silu(&x)?, &late)?;
+            ops::mse(&ops::add(&x, &twice)?, &zero)
+        };
+        let (loss, tape) = record(f).unwrap();
+        let expected = f().unwrap().backward().unwrap();
+        let order: Vec<_> = tape.variables().iter().map(Tensor::id).collect();
+        // The second variable waits for its first use, which the backward pass reaches last.
+        assert_eq!(order, [late.id(), early.id(), twice.id()]);
+        let mut found = Vec::new();
+        tape.backward_each(&loss, &mut |variable, gradient| {
+            let values = |t: &Tensor| t.to_vec1::<f32>().unwrap();
+            assert_eq!(values(&gradient), values(expected.get(variable).unwrap()));
+            found.push(variable.id());
+            Ok::<(), candle_core::Error>(())
+        })
+        .unwrap();
+        assert_eq!(found, order);
     }
 
     #[test]

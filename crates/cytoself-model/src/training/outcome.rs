@@ -27,6 +27,10 @@ pub struct EpochReport<'a> {
     pub train_time: Duration,
     /// Time that the steps spent waiting for the loader.
     pub wait_time: Duration,
+    /// Time that the sums of gradients over ranks took, and waiting for slower ranks in them; most of it beside the backward pass.
+    pub exchange_time: Duration,
+    /// The part of it that the steps waited for.
+    pub exchange_wait: Duration,
     /// Time of the validation pass.
     pub validation_time: Duration,
     /// Crops trained on.

@@ -9,7 +9,7 @@ use super::team::{Alone, Collectives};
 /// Where a training computes, and with whom.
 ///
 /// # Defaults
-/// The CPU, alone.
+/// The CPU, alone; gradients are summed over ranks beside the backward pass.
 ///
 /// # Example
 /// ```
@@ -28,6 +28,7 @@ use super::team::{Alone, Collectives};
 pub struct Placement {
     device: Device,
     team: Arc<dyn Collectives>,
+    overlapped: bool,
 }
 
 impl Placement {
@@ -37,6 +38,7 @@ impl Placement {
         Self {
             device,
             team: Arc::new(Alone),
+            overlapped: true,
         }
     }
 
@@ -46,10 +48,23 @@ impl Placement {
         Self { team, ..self }
     }
 
+    /// Whether gradients are summed over ranks beside the backward pass where the team can do that ([`Collectives::beside`]), or after
+    /// it. The sums are the same to the bit.
+    #[must_use]
+    pub fn with_overlap(self, overlapped: bool) -> Self {
+        Self { overlapped, ..self }
+    }
+
     /// The device that holds the network.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Whether gradients are summed beside the backward pass.
+    #[must_use]
+    pub fn overlapped(&self) -> bool {
+        self.overlapped
     }
 
     /// The ranks that train together.

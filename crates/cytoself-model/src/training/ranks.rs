@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 
+use super::exchange::{BUCKET, cut};
 use super::share::Share;
 use super::team::Collectives;
 use crate::ModelError;
@@ -12,9 +12,6 @@ use crate::metrics::Metrics;
 use crate::model::Forward;
 use crate::ops::SumOverParts;
 use crate::parameters::{Kind, Parameter, Parameters};
-
-/// Values that are summed over ranks at once: 4 MiB.
-const BUCKET: usize = 1 << 20;
 
 /// The ranks, seen from one of them.
 #[derive(Debug, Clone)]
@@ -120,30 +117,6 @@ impl Ranks {
         })
     }
 
-    /// Sums the gradients of `parameters` over ranks, bucket by bucket in the order of the parameters.
-    pub(super) fn sum_gradients<'a>(
-        &self,
-        parameters: impl Iterator<Item = &'a Parameter>,
-        gradients: &mut GradStore,
-    ) -> Result<(), ModelError> {
-        if self.alone() {
-            return Ok(());
-        }
-        let with_gradient: Vec<&Parameter> = parameters
-            .filter(|p| gradients.get(&p.value).is_some())
-            .collect();
-        for bucket in buckets(&with_gradient) {
-            let tensors: Vec<Tensor> = bucket
-                .iter()
-                .filter_map(|p| gradients.get(&p.value).cloned())
-                .collect();
-            for (p, sum) in bucket.iter().zip(self.sum_tensors(&tensors, 1.0)?) {
-                gradients.insert(&p.value, sum);
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the running statistics the mean of those of all ranks, for where batch statistics are not shared already.
     pub(super) fn average_buffers(
         &self,
@@ -157,37 +130,15 @@ impl Ranks {
             .iter()
             .filter(|p| p.kind == Kind::Buffer)
             .collect();
-        for bucket in buckets(&buffers) {
+        for bucket in cut(buffers.iter().map(|p| p.value.elem_count()), BUCKET) {
+            let bucket = &buffers[bucket];
             let tensors: Vec<Tensor> = bucket.iter().map(|p| p.value.as_tensor().clone()).collect();
-            let means = self.sum_tensors(&tensors, share.weight())?;
+            let means = sum_tensors(self.team(), &tensors, share.weight())?;
             for (p, mean) in bucket.iter().zip(means) {
                 p.value.set(&mean)?;
             }
         }
         Ok(())
-    }
-
-    /// Sums of `weight * tensor` over ranks.
-    fn sum_tensors(&self, tensors: &[Tensor], weight: f64) -> Result<Vec<Tensor>, ModelError> {
-        let mut values = Vec::with_capacity(tensors.iter().map(Tensor::elem_count).sum());
-        for tensor in tensors {
-            values.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
-        }
-        if weight != 1.0 {
-            values
-                .iter_mut()
-                .for_each(|v| *v = (f64::from(*v) * weight) as f32);
-        }
-        self.team.sum(&mut values)?;
-        let mut rest = values.as_slice();
-        tensors
-            .iter()
-            .map(|tensor| {
-                let (own, after) = rest.split_at(tensor.elem_count());
-                rest = after;
-                Ok(Tensor::from_slice(own, tensor.shape(), tensor.device())?)
-            })
-            .collect()
     }
 
     /// Refuses to go on when the ranks' tensors are not the same to the bit.
@@ -208,21 +159,31 @@ impl Ranks {
     }
 }
 
-/// Parameters in groups of about [`BUCKET`] values.
-fn buckets<'a>(parameters: &[&'a Parameter]) -> Vec<Vec<&'a Parameter>> {
-    let mut buckets: Vec<Vec<&Parameter>> = Vec::new();
-    let mut filled = BUCKET;
-    for &p in parameters {
-        if filled >= BUCKET {
-            buckets.push(Vec::new());
-            filled = 0;
-        }
-        filled += p.value.elem_count();
-        if let Some(last) = buckets.last_mut() {
-            last.push(p);
-        }
+/// Sums of `weight * tensor` over ranks.
+pub(super) fn sum_tensors(
+    team: &dyn Collectives,
+    tensors: &[Tensor],
+    weight: f64,
+) -> Result<Vec<Tensor>, ModelError> {
+    let mut values = Vec::with_capacity(tensors.iter().map(Tensor::elem_count).sum());
+    for tensor in tensors {
+        values.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
     }
-    buckets
+    if weight != 1.0 {
+        values
+            .iter_mut()
+            .for_each(|v| *v = (f64::from(*v) * weight) as f32);
+    }
+    team.sum(&mut values)?;
+    let mut rest = values.as_slice();
+    tensors
+        .iter()
+        .map(|tensor| {
+            let (own, after) = rest.split_at(tensor.elem_count());
+            rest = after;
+            Ok(Tensor::from_slice(own, tensor.shape(), tensor.device())?)
+        })
+        .collect()
 }
 
 /// Uses of each code in the share of this rank.

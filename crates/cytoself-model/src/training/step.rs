@@ -10,8 +10,11 @@ use cytoself_vq::VqError;
 use super::averages::{Averages, is_average};
 use super::checkpoint::{ModelFolder, TrainingState};
 use super::codes::follow_codes;
+use super::exchange::{Exchange, ExchangeTime};
 use super::loader::Batch;
+use super::placement::Placement;
 use super::ranks::{Pooled, Ranks};
+use super::share::Share;
 use super::team::agree;
 use crate::ModelError;
 use crate::config::{Config, OptimizerKind, TrainingConfig};
@@ -30,6 +33,8 @@ pub(super) struct Stepper {
     training: TrainingConfig,
     waiting: Option<(GradStore, usize)>,
     ranks: Ranks,
+    /// None where there is but one rank.
+    exchange: Option<Exchange>,
     /// Whether this rank wants to stop; the others learn of it in the next batch.
     pub(super) stop: bool,
 }
@@ -62,8 +67,24 @@ impl Stepper {
             training,
             waiting: None,
             ranks,
+            exchange: None,
             stop: false,
         })
+    }
+
+    /// Makes ready to sum gradients over the ranks of `placement`; all of them call it together, before the first step.
+    pub(super) fn connect(&mut self, placement: &Placement) -> Result<(), ModelError> {
+        if !self.ranks.alone() {
+            let exchange = Exchange::new(self.ranks.clone(), placement.overlapped());
+            self.exchange = Some(agree(self.ranks.team(), exchange)?);
+        }
+        Ok(())
+    }
+
+    /// What the sums of gradients took since the last call.
+    pub(super) fn exchange_time(&mut self) -> ExchangeTime {
+        let time = self.exchange.as_mut().map(Exchange::time);
+        time.unwrap_or_default()
     }
 
     /// Replaces the checkpoint in `folder`; `best` says that these weights are the best so far. No rank goes on before rank 0 has
@@ -158,20 +179,13 @@ impl Stepper {
         if early.as_ref().is_some_and(|pooled| pooled.stop) {
             return Ok(false);
         }
-        let mut gradients = tape.backward(&loss).map_err(|e| cause(e.into()))?;
-        if share.count == 0 {
-            // The batch statistics of the others reach this rank's crop, which is none of the batch.
-            self.forget(&mut gradients)?;
-        }
-        self.accumulate(gradients)?;
+        let waiting = self.waiting.as_ref().map_or(0, |(_, n)| *n);
+        let last = flush || waiting + 1 >= self.training.accumulate;
+        let gradients = self.backward(tape, &loss, share, last).map_err(cause)?;
         self.averages.collect(&forward, share.count > 0)?;
-        if flush
-            || self
-                .waiting
-                .as_ref()
-                .is_some_and(|(_, n)| *n >= self.training.accumulate)
-        {
-            self.step(state)?;
+        match last {
+            true => self.step(gradients, state)?,
+            false => self.waiting = Some((gradients, waiting + 1)),
         }
         let pooled = early.map_or_else(pool, Ok)?;
         let uses = &pooled.uses;
@@ -214,46 +228,49 @@ impl Stepper {
         })
     }
 
-    fn forget(&self, gradients: &mut GradStore) -> Result<(), ModelError> {
-        for p in self.model.parameters().weights() {
-            if let Some(gradient) = gradients.get(&p.value) {
-                let zeros = gradient.zeros_like()?;
-                gradients.insert(&p.value, zeros);
+    /// The gradients of the batches since the last step, this one's included: their sum, or if it is the `last` before a step the mean
+    /// over batches and sum over ranks.
+    fn backward(
+        &mut self,
+        tape: Tape,
+        loss: &Tensor,
+        share: Share,
+        last: bool,
+    ) -> Result<GradStore, ModelError> {
+        let mut store = ops::empty_store(loss)?;
+        let waiting = self.waiting.take();
+        let joined = |variable: &Tensor, gradient: Tensor| -> Result<Tensor, ModelError> {
+            // The batch statistics of the others reach the crop of a rank without one, which is none of the batch.
+            let gradient = match share.count {
+                0 => gradient.zeros_like()?,
+                _ => gradient,
+            };
+            let earlier = waiting
+                .as_ref()
+                .map(|(sums, n)| (sums.get(variable), n + 1));
+            Ok(match earlier {
+                Some((Some(earlier), _)) if !last => (earlier + gradient)?,
+                Some((Some(earlier), n)) => ((earlier + gradient)? / n as f64)?,
+                _ => gradient,
+            })
+        };
+        match self.exchange.as_mut().filter(|_| last) {
+            None => tape.backward_each(loss, &mut |variable, gradient| {
+                store.insert(variable, joined(variable, gradient)?);
+                Ok::<(), ModelError>(())
+            })?,
+            Some(exchange) => {
+                let mut pass = exchange.pass(tape.variables(), self.model.parameters())?;
+                tape.backward_each(loss, &mut |variable, gradient| {
+                    pass.add(variable, joined(variable, gradient)?)
+                })?;
+                pass.finish(&mut store)?;
             }
         }
-        Ok(())
+        Ok(store)
     }
 
-    fn accumulate(&mut self, gradients: GradStore) -> Result<(), ModelError> {
-        self.waiting = match self.waiting.take() {
-            None => Some((gradients, 1)),
-            Some((mut sum, count)) => {
-                for p in self.model.parameters().weights() {
-                    if let (Some(a), Some(b)) = (sum.get(&p.value), gradients.get(&p.value)) {
-                        let added = (a + b)?;
-                        sum.insert(&p.value, added);
-                    }
-                }
-                Some((sum, count + 1))
-            }
-        };
-        Ok(())
-    }
-
-    fn step(&mut self, state: &mut TrainingState) -> Result<(), ModelError> {
-        let Some((mut gradients, count)) = self.waiting.take() else {
-            return Ok(());
-        };
-        if count > 1 {
-            for p in self.model.parameters().weights() {
-                if let Some(sum) = gradients.get(&p.value) {
-                    let mean = (sum / count as f64)?;
-                    gradients.insert(&p.value, mean);
-                }
-            }
-        }
-        self.ranks
-            .sum_gradients(self.model.parameters().weights(), &mut gradients)?;
+    fn step(&mut self, gradients: GradStore, state: &mut TrainingState) -> Result<(), ModelError> {
         let warmup = self.training.schedule.warmup_steps as f64;
         let rise = ((state.optimizer_steps + 1) as f64 / warmup.max(1.0)).min(1.0);
         self.optimizer

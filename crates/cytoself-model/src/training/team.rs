@@ -5,6 +5,7 @@ mod mpi;
 mod threads;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 #[cfg(feature = "mpi")]
 pub use self::mpi::Mpi;
@@ -55,6 +56,12 @@ pub trait Collectives: Send + Sync + Debug {
     /// - a rank has gone.
     fn barrier(&self) -> Result<(), ModelError> {
         self.gather(&[]).map(|_| ())
+    }
+
+    /// The same ranks for another thread, whose exchanges go on beside those of this one and in an order of their own; none where only one
+    /// can go on at a time. Not collective, and the same on every call. When a rank has gone, it has gone here too.
+    fn beside(&self) -> Option<Arc<dyn Collectives>> {
+        None
     }
 
     /// Ends the work of all ranks, of which this one has failed; the exit code of processes is `code`. Not collective. Whoever
@@ -190,6 +197,40 @@ mod tests {
             t.barrier()
         });
         assert!(aborted.iter().all(Result::is_err));
+    }
+
+    #[test]
+    fn two_exchanges_go_on_at_once() {
+        let found = on_each(3, |t| {
+            let beside = t.beside().unwrap();
+            let others = std::thread::spawn(move || {
+                let sums: Vec<f32> = (0..100)
+                    .map(|step| {
+                        let mut values = [(step * beside.rank()) as f32];
+                        beside.sum(&mut values).unwrap();
+                        values[0]
+                    })
+                    .collect();
+                // Rank 1 goes without coming here: the others are told.
+                let last = match beside.rank() {
+                    1 => Ok(()),
+                    _ => beside.barrier(),
+                };
+                (sums, last)
+            });
+            for _ in 0..30 {
+                let mut one = [1.0];
+                t.sum_f64(&mut one).unwrap();
+                assert_eq!(one, [3.0]);
+            }
+            // Rank 1 stays until its exchanges are done, the others until theirs are.
+            let rank = t.rank();
+            (rank, others.join().unwrap())
+        });
+        for (rank, (sums, last)) in found {
+            assert!(sums.iter().enumerate().all(|(k, s)| *s == (3 * k) as f32));
+            assert_eq!(last.is_ok(), rank == 1);
+        }
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl<'a> Trainer<'a> {
         let codes = [0, 1].map(|l| config.model.levels[l].quantizer.codes);
         let t = &config.training;
         let state = TrainingState::new(t.seed, found, t.learning_rate, codes);
-        let stepper = Stepper::new(model, &config, ranks.clone())?;
+        let mut stepper = Stepper::new(model, &config, ranks.clone())?;
+        stepper.connect(placement)?;
         stepper.checkpoint(&folder, &state, true)?;
         Ok(Self {
             folder,
@@ -161,9 +162,10 @@ impl<'a> Trainer<'a> {
                 ranks: ranks.clone(),
             })
         };
-        let found = agree(ranks.team(), read())?;
+        let mut found = agree(ranks.team(), read())?;
         check_ranks(ranks.team(), &found.config, data, Some(&found.state))?;
         ranks.check_same(found.stepper.model.parameters())?;
+        found.stepper.connect(placement)?;
         Ok(found)
     }
 
@@ -229,6 +231,7 @@ impl<'a> Trainer<'a> {
     fn epoch(&mut self, observer: &mut dyn TrainingObserver) -> Result<(), ModelError> {
         let learning_rate = self.state.schedule.learning_rate();
         let train = self.train_pass(observer)?;
+        let exchange = self.stepper.exchange_time();
         let model = self.stepper.model.frozen()?;
         let mut progress = |b, n| observer.batch(b, n);
         let validation = self.evaluate(Split::Validation, &model, &mut progress)?;
@@ -256,6 +259,8 @@ impl<'a> Trainer<'a> {
                 verdict,
                 train_time: train.time,
                 wait_time: train.wait,
+                exchange_time: exchange.taken,
+                exchange_wait: exchange.waited,
                 validation_time: validation.time,
                 crops: self.data.rows(Split::Train).len(),
             });

@@ -10,6 +10,14 @@ use crate::ModelError;
 /// A rank that is dropped has gone; whoever waits for it then gets an error.
 #[derive(Debug)]
 pub struct Threads {
+    seat: Seat,
+    /// At the meeting for exchanges that go on beside.
+    beside: Seat,
+}
+
+/// A rank's place at a meeting.
+#[derive(Debug, Clone)]
+struct Seat {
     rank: usize,
     meeting: Arc<Meeting>,
 }
@@ -56,7 +64,22 @@ impl Threads {
     /// A team of `size` ranks; each is for a thread of its own.
     #[must_use]
     pub fn team(size: usize) -> Vec<Self> {
-        let meeting = Arc::new(Meeting {
+        let (meeting, beside) = (Meeting::of(size), Meeting::of(size));
+        let seat = |meeting: &Arc<Meeting>, rank| Seat {
+            rank,
+            meeting: Arc::clone(meeting),
+        };
+        let rank = |rank| Self {
+            seat: seat(&meeting, rank),
+            beside: seat(&beside, rank),
+        };
+        (0..size).map(rank).collect()
+    }
+}
+
+impl Meeting {
+    fn of(size: usize) -> Arc<Self> {
+        Arc::new(Self {
             table: Mutex::new(Table {
                 round: 0,
                 given: (0..size).map(|_| None).collect(),
@@ -64,14 +87,11 @@ impl Threads {
                 gone: None,
             }),
             changed: Condvar::new(),
-        });
-        let rank = |rank| Self {
-            rank,
-            meeting: Arc::clone(&meeting),
-        };
-        (0..size).map(rank).collect()
+        })
     }
+}
 
+impl Seat {
     fn table(&self) -> MutexGuard<'_, Table> {
         // A rank that panicked holding the table left it whole: every change is a single assignment.
         self.meeting
@@ -113,11 +133,46 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.leave();
+        self.abort(0);
     }
 }
 
 impl Collectives for Threads {
+    fn rank(&self) -> usize {
+        self.seat.rank
+    }
+
+    fn size(&self) -> usize {
+        self.seat.size()
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, ModelError> {
+        self.seat.gather(bytes)
+    }
+
+    fn sum(&self, values: &mut [f32]) -> Result<(), ModelError> {
+        self.seat.sum(values)
+    }
+
+    fn sum_f64(&self, values: &mut [f64]) -> Result<(), ModelError> {
+        self.seat.sum_f64(values)
+    }
+
+    fn broadcast(&self, bytes: Vec<u8>) -> Result<Vec<u8>, ModelError> {
+        self.seat.broadcast(bytes)
+    }
+
+    fn beside(&self) -> Option<Arc<dyn Collectives>> {
+        Some(Arc::new(self.beside.clone()))
+    }
+
+    fn abort(&self, _code: i32) {
+        self.seat.leave();
+        self.beside.leave();
+    }
+}
+
+impl Collectives for Seat {
     fn rank(&self) -> usize {
         self.rank
     }

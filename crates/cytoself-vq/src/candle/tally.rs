@@ -37,7 +37,7 @@ impl Tally {
     /// # Errors
     /// On a GPU
     /// - [`VqError::NonFiniteVector`], [`VqError::NonFiniteCode`]: a value is NaN or infinite;
-    /// - [`VqError::Cuda`]: the driver refused something.
+    /// - `VqError::Cuda`: the driver refused something (feature `cuda`).
     pub fn counts(&self) -> Result<&[u32], VqError> {
         match &self.0 {
             Source::Read(counts) => Ok(counts),

@@ -129,8 +129,10 @@ def main():
             t_rows, t = torch.from_numpy(rows), torch.from_numpy(z)
             last = t.to(memory_format=torch.channels_last)
             flops = 2.0 * len(rows) * CODES * DIM
-            repeats = max(1, int(3e9 / flops))
-            slow = max(1, repeats // 4)
+            # A tenth of a second or more per contender: a pool that slept needs ten or twenty milliseconds before its threads lie on
+            # cores of their own, where peers that wait by spinning have theirs at once.
+            repeats = max(1, int(2e10 / flops))
+            slow = max(1, repeats // 6)
             # Seven tables of distances, one-hot rows and the like live at the same time in the layer.
             fits = 7 * 4 * len(rows) * CODES < 0.5 * available()
             for threads in arguments.threads:
@@ -183,6 +185,8 @@ def main():
                             compiled_plain(t)
                     for r in range(arguments.rounds + 1):
                         for who, run in [*contenders.items(), *squares.items()]:
+                            # Threads of the contender before wait for work by spinning, for up to a fifth of a second.
+                            time.sleep(0.3)
                             with torch.set_grad_enabled("gradients" in who):
                                 times = run()
                             # The first round warms caches and allocators.

@@ -33,14 +33,16 @@ struct Key {
 INLINE float unit(u32 word) { return (float)(word >> 8) * (1.0f / 16777216.0f); }
 INLINE float kept_factor(float p) { return __fdiv_rn(1.0f, __fsub_rn(1.0f, p)); }
 
-KERNEL dropout(const float* x, u64 m, float p, u64 seed, u64 stream, u64 step, const u64* step_on_device, float* y) {
+// The first value has draw `first` of the stream.
+KERNEL dropout(const float* x, u64 m, float p, u64 seed, u64 stream, u64 step, const u64* step_on_device, u64 first, float* y) {
     const Key key(seed, stream, step, step_on_device);
     const float factor = kept_factor(p);
-    const bool packs = wide(x, y);
+    const bool packs = first % 4 == 0 && wide(x, y);
     // Four values share a block of random words.
-    for (u64 block = first_item(); block < (m + 3) / 4; block += next_item()) {
+    for (u64 block = first / 4 + first_item(); 4 * block < first + m; block += next_item()) {
         const Words words = key.words(block);
-        const u64 i = 4 * block;
+        // Below 0, which is above m, where the first block begins before the values do.
+        const u64 i = 4 * block - first;
         if (packs && i + 4 <= m) {
             Pack<4> v = load<4>(x + i);
 #pragma unroll
@@ -54,13 +56,14 @@ KERNEL dropout(const float* x, u64 m, float p, u64 seed, u64 stream, u64 step, c
     }
 }
 
-// Samples are counted by the blocks' y.
+// Samples are counted by the blocks' y; the first has draw `first` of the stream.
 KERNEL stochastic_depth(const float* x, u32 samples, u64 length, float p, u64 seed, u64 stream, u64 step, const u64* step_on_device,
-                        float* y) {
+                        u64 first, float* y) {
     const Key key(seed, stream, step, step_on_device);
     for (u32 sample = blockIdx.y; sample < samples; sample += gridDim.y) {
-        const Words words = key.words(sample / 4);
-        const u32 i = sample % 4, word = i < 2 ? (i == 0 ? words.v[0] : words.v[1]) : (i == 2 ? words.v[2] : words.v[3]);
+        const u64 draw = first + sample;
+        const Words words = key.words(draw / 4);
+        const u32 i = draw % 4, word = i < 2 ? (i == 0 ? words.v[0] : words.v[1]) : (i == 2 ? words.v[2] : words.v[3]);
         const bool kept = unit(word) >= p;
         const float factor = kept_factor(p);
         for_values(length, x + sample * length, 0, y + sample * length, [=](float v, float) { return kept ? v * factor : 0.0f; });

@@ -121,13 +121,12 @@ struct Dropout {
 
 #[cfg(feature = "candle-cuda")]
 impl Dropout {
-    /// The kernel counts from 0: parts of a batch get streams of their own there, and not the draws of the whole.
     fn on_gpu(&self) -> Drop {
-        let seed = self.key.seed ^ self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Drop {
             p: self.p,
-            key: RngKey { seed, ..self.key },
+            key: self.key,
             unit: self.unit,
+            first: self.first,
         }
     }
 }

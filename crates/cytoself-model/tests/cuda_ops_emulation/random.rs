@@ -25,22 +25,32 @@ fn key(d: &mut Device, on_device: bool) -> [Argument; 4] {
     ]
 }
 
+/// Draws that a part of a batch begins with: the whole's first, a whole block further, in the middle of a block.
+const FIRSTS: [usize; 4] = [0, 8, 5, 4099];
+
 #[test]
 fn dropout_has_the_same_mask() {
     if harness().is_none() {
         return;
     }
     for m in [1usize, 6, 4096, 5003] {
-        for (on_device, shift) in [false, true].into_iter().zip(SHIFTS) {
-            let x = noise(m, 1);
-            let mut expected = vec![0.0; m];
-            dropout_forward(&x, 0.3, KEY, 1, &mut expected);
+        for ((on_device, shift), first) in [false, true]
+            .into_iter()
+            .zip(SHIFTS)
+            .flat_map(|case| FIRSTS.map(|first| (case, first)))
+        {
+            // The values of a batch from `first` on.
+            let whole = noise(first + m, 1);
+            let mut expected = vec![0.0; first + m];
+            dropout_forward(&whole, 0.3, KEY, 1, &mut expected);
             let mut d = Device::new("dropout", shift);
-            let (x, y) = (d.upload(&x), d.reserve::<f32>(m));
+            let (x, y) = (d.upload(&whole[first..]), d.reserve::<f32>(m));
             let key = key(&mut d, on_device);
-            let arguments = [args![x, m as u64, 0.3f32], &key[..], args![y]].concat();
+            let head = args![x, m as u64, 0.3f32];
+            let arguments = [head, &key[..], args![first as u64, y]].concat();
             d.launch("dropout", each(m), &arguments);
-            same(&format!("dropout of {m}"), &d.run().read(y), &expected);
+            let what = format!("dropout of {m} from {first}");
+            same(&what, &d.run().read(y), &expected[first..]);
         }
     }
 }
@@ -50,19 +60,24 @@ fn stochastic_depth_drops_the_same_samples() {
     if harness().is_none() {
         return;
     }
-    for (samples, length) in [(1usize, 1usize), (11, 50), (9, 2048)] {
-        let x = noise(samples * length, 1);
-        let tensor = Tensor::from_slice(&x, (samples, length), &Candle::Cpu).unwrap();
+    for (samples, length, first) in [(1usize, 1usize, 0usize), (11, 50, 3), (9, 2048, 8)] {
+        let whole = noise((first + samples) * length, 1);
+        let tensor = Tensor::from_slice(&whole, (first + samples, length), &Candle::Cpu).unwrap();
         let expected = stochastic_depth(&tensor, 0.4, KEY).unwrap();
         let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
         let mut d = Device::new("depth", 0);
-        let (x, y) = (d.upload(&x), d.reserve::<f32>(samples * length));
+        let start = first * length;
+        let (x, y) = (
+            d.upload(&whole[start..]),
+            d.reserve::<f32>(samples * length),
+        );
         let key = key(&mut d, true);
-        let arguments = [args![x, samples, length as u64, 0.4f32], &key[..], args![y]].concat();
+        let head = args![x, samples, length as u64, 0.4f32];
+        let arguments = [head, &key[..], args![first as u64, y]].concat();
         let grid = [length.div_ceil(1024).clamp(1, 1024), samples.min(4)];
         d.launch_2d("stochastic_depth", grid, &arguments);
-        let what = format!("stochastic depth of {samples} x {length}");
-        same(&what, &d.run().read(y), &expected);
+        let what = format!("stochastic depth of {samples} x {length} from {first}");
+        same(&what, &d.run().read(y), &expected[start..]);
     }
 }
 

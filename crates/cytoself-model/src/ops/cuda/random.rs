@@ -7,12 +7,13 @@ use cudarc::driver::CudaSlice;
 use super::{Address, Gpu, every, u32_of};
 use crate::ops::RngKey;
 
-/// How much is dropped, by which draws; `unit` neighbouring values share one.
+/// How much is dropped, by which draws from `first` on; `unit` neighbouring values share one.
 #[derive(Clone, Copy)]
 pub(crate) struct Drop {
     pub(crate) p: f32,
     pub(crate) key: RngKey,
     pub(crate) unit: usize,
+    pub(crate) first: u64,
 }
 
 impl Drop {
@@ -35,6 +36,7 @@ impl Drop {
                     stream,
                     step,
                     Address::NONE,
+                    self.first,
                     gpu.at(&y)
                 ]
             );
@@ -54,6 +56,7 @@ impl Drop {
                 stream,
                 step,
                 Address::NONE,
+                self.first,
                 gpu.at(&y)
             ]
         );

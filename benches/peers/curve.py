@@ -55,7 +55,7 @@ def main():
     x, y = crops(a, channels)
     folder = pathlib.Path(a.venv)
     variance = float(x.var())
-    text = pathlib.Path(step.config_of(a.preset, int(y.max()) + 1, folder)).read_text()
+    text = pathlib.Path(step.config_of(step.BINARIES, a.preset, int(y.max()) + 1, folder)).read_text()
     lines = []
     for line in text.splitlines():
         key = line.split(" = ")[0]

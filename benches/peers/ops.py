@@ -146,10 +146,11 @@ def torch_times(kind, n, batch, budget):
 
 
 class Ours:
-    def __init__(self):
-        subprocess.run(["cargo", "build", "--release", "-q", "--workspace", "--example", "ops_peer"], cwd=ROOT, check=True)
-        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-        self.process = subprocess.Popen([target / "release" / "examples" / "ops_peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, binaries):
+        if binaries is None:
+            subprocess.run(["cargo", "build", "--release", "-q", "--workspace", "--example", "ops_peer"], cwd=ROOT, check=True)
+            binaries = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "examples"
+        self.process = subprocess.Popen([binaries / "ops_peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def times(self, kind, n, batch, threads, budget):
         self.process.stdin.write(" ".join(map(str, [threads, batch, budget, kind, *n])) + "\n")
@@ -172,6 +173,7 @@ def main():
     parser.add_argument("--batch", type=int, nargs="+", default=[16])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--groups", nargs="+", choices=list(GROUPS), default=["encoders", "paper"])
+    parser.add_argument("--binaries", type=pathlib.Path, help="a folder with `ops_peer`, built already")
     parser.add_argument("--only", default="", help="operations whose name contains this text")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2, help="time per measurement")
@@ -180,7 +182,7 @@ def main():
     ensure_venv(arguments.venv)
     import torch
 
-    ours, out = Ours(), []
+    ours, out = Ours(arguments.binaries), []
     for threads in arguments.threads:
         torch.set_num_threads(threads)
         for batch in arguments.batch:

@@ -25,6 +25,7 @@ def arguments():
     p.add_argument("--classes", type=int, default=1311)
     p.add_argument("--compile", action="store_true")
     p.add_argument("--check", nargs=3, metavar=("MODEL", "X", "Y"))
+    p.add_argument("--binaries", type=pathlib.Path, help="a folder with `throughput` and `forward`, built already")
     p.add_argument("--inside", metavar="JSON")
     return p.parse_args()
 
@@ -98,7 +99,7 @@ def torch_side(job):
     print(json.dumps([statistics.median(times), (cpu() - before) / job["steps"], peak]))
 
 
-def check(model, x, y):
+def check(binaries, model, x, y):
     """Losses and gradients of the twin in training mode without dropout beside ours."""
     import numpy, torch
     import twin
@@ -106,7 +107,7 @@ def check(model, x, y):
     config, net = twin.load(f"{model}/config.toml")
     missing = net.load_state_dict(tensors(f"{model}/best.safetensors"))
     out = pathlib.Path(model) / "twin-check"
-    command = [BINARIES / "forward", "--weights", f"{model}/best.safetensors", "--config", f"{model}/config.toml"]
+    command = [binaries / "forward", "--weights", f"{model}/best.safetensors", "--config", f"{model}/config.toml"]
     command += ["--input", x, "--labels", y, "--variance", "0.0125", "--train", "--output", out, "--overwrite", "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     net.train()
@@ -133,17 +134,17 @@ def run_torch(python, job):
 
 
 def run_ours(a, what, batch, threads):
-    command = [BINARIES / "throughput", "--what", what, "--preset", a.preset, "--batch-size", str(batch)]
+    command = [a.binaries / "throughput", "--what", what, "--preset", a.preset, "--batch-size", str(batch)]
     command += ["--steps", str(a.steps), "--threads", str(threads), "--classes", str(a.classes), "--quiet"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return [statistics.median(found["step_seconds"]), found["cpu_seconds"] / a.steps, found["peak_rss_bytes"]]
 
 
-def config_of(preset, classes, folder):
+def config_of(binaries, preset, classes, folder):
     """The complete settings of a preset, as our `throughput --settings` prints them."""
     path = pathlib.Path(folder) / f"{preset}.toml"
     out = subprocess.run(
-        [BINARIES / "throughput", "--what", "embed", "--preset", preset, "--classes", str(classes), "--settings"],
+        [binaries / "throughput", "--what", "embed", "--preset", preset, "--classes", str(classes), "--settings"],
         check=True, capture_output=True, text=True,
     )
     path.write_text(out.stdout)
@@ -160,11 +161,14 @@ def main():
             import torch  # noqa: F401
         except ImportError:
             os.execv(python, [str(python), *sys.argv])
+    binaries = a.binaries or BINARIES
     if a.check:
-        return check(*a.check)
-    build = ["cargo", "build", "--release", "--workspace", "--example", "throughput", "--example", "forward"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    config = config_of(a.preset, a.classes, a.venv)
+        return check(binaries, *a.check)
+    if a.binaries is None:
+        build = ["cargo", "build", "--release", "--workspace", "--example", "throughput", "--example", "forward"]
+        subprocess.run(build, cwd=ROOT, check=True)
+    a.binaries = binaries
+    config = config_of(binaries, a.preset, a.classes, a.venv)
     print(f"{a.preset}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores; median of {a.rounds} rounds")
     print("| what | batch | threads | PyTorch full, s (CPU s) | lean | ours | ratio to full, wall (CPU) | to lean | memory full / lean / ours, MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")

@@ -1,8 +1,9 @@
 //! Our side of `ops.py`: the operations of the network on a device, against the processor and against the clock.
 //!
 //! `ops_gpu check DEVICE [small]` compares results and gradients of every operation, of the quantiser, of the optimizer and of whole
-//! networks, batches on their way, a training and an embedding with the processor's, in each precision; a line of JSON for each, exit
-//! code 1 if one is off by more than its tolerance.
+//! networks, batches on their way, a training and an embedding with the processor's, in each precision, and a step of several ranks with
+//! that of one; a line of JSON for each, exit code 1 if one is off by more than its tolerance.
+//! `ops_gpu ranks DEVICE` does the last of it alone.
 //! DEVICE `cpu` compares the processor with itself, which tries the program out.
 //!
 //! `ops_gpu time DEVICE PRECISION` reads lines `batch seconds kind numbers...`, the kinds as in `../peers/ops.py`, and answers each with
@@ -16,6 +17,8 @@ mod cases;
 mod clock;
 #[path = "ops/compare.rs"]
 mod compare;
+#[path = "ops/ranks.rs"]
+mod ranks;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -45,11 +48,15 @@ fn run() -> Result<bool, Failure> {
     match words[..] {
         ["check", device] => check(device, false),
         ["check", device, "small"] => check(device, true),
+        ["ranks", device] => compare::ranks(device),
         ["time", device, precision] => {
             clock::answer(&open_device(device, precision.parse()?, None)?)?;
             Ok(true)
         }
-        _ => Err("ops_gpu check DEVICE [small] | ops_gpu time DEVICE PRECISION".into()),
+        _ => Err(
+            "ops_gpu check DEVICE [small] | ops_gpu ranks DEVICE | ops_gpu time DEVICE PRECISION"
+                .into(),
+        ),
     }
 }
 
@@ -63,5 +70,6 @@ fn check(device: &str, small: bool) -> Result<bool, Failure> {
         let there = open_device(device, precision, None)?;
         fine &= compare::all(&there, precision, small)?;
     }
+    fine &= compare::ranks(device)?;
     Ok(fine)
 }

@@ -131,16 +131,16 @@ pub(crate) fn embedding(device: &Device) -> Result<Found, Failure> {
 }
 
 /// Random crops in memory, of the size of `torch-micro`.
-struct Crops {
+pub(crate) struct Crops {
     table: CropTable,
     channels: Vec<String>,
 }
 
 impl Crops {
-    const PROTEINS: usize = 3;
+    pub(crate) const PROTEINS: usize = 3;
     const SIDE: usize = 40;
 
-    fn new(count: usize, channels: &[String]) -> Self {
+    pub(crate) fn new(count: usize, channels: &[String]) -> Self {
         let mut table = CropTable::new();
         for row in 0..count {
             let protein = format!("P{}", row % Self::PROTEINS);
@@ -153,7 +153,7 @@ impl Crops {
         }
     }
 
-    fn splits(&self) -> Vec<Option<Split>> {
+    pub(crate) fn splits(&self) -> Vec<Option<Split>> {
         let of = |row| match row % 11 {
             0..7 => Split::Train,
             7..9 => Split::Validation,
@@ -193,7 +193,7 @@ impl CropSource for Crops {
     }
 }
 
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl TrainingObserver for Quiet {
     fn batch(&mut self, _: u64, _: u64) -> ControlFlow<()> {
@@ -204,10 +204,10 @@ impl TrainingObserver for Quiet {
 }
 
 /// A folder of its own, removed in the end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let name = format!("cytoself-ops-gpu-{}", std::process::id());
         let folder = Self(std::env::temp_dir().join(name));
         std::fs::create_dir_all(&folder.0)?;

@@ -6,7 +6,7 @@ use cytoself_model::{Config, LossWeights, Model, ModelError, Noise, Pass};
 use cytoself_vq::candle::{QuantizeOptions, split_quantize};
 
 use super::cases::{self, Case, noise};
-use super::{Failure, Found, batches};
+use super::{Failure, Found, batches, ranks};
 
 /// How far a result may be from the processor's, relative to its largest value.
 fn tolerance(precision: Precision, multiplies: bool) -> f64 {
@@ -59,6 +59,18 @@ pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<
         limit.max(2e-2),
         both(&batches::training),
     );
+    Ok(fine)
+}
+
+/// Compares a training step of several ranks on the device `name` with one of the processor alone.
+pub(crate) fn ranks(name: &str) -> Result<bool, Failure> {
+    let alone = ranks::trained("cpu", 1)?;
+    let mut fine = true;
+    for size in [2, 3] {
+        let compared = ranks::trained(name, size).map(|found| (alone.clone(), found));
+        let what = format!("training step of {size} ranks");
+        fine &= told(&what, Precision::F32, 2e-5, compared);
+    }
     Ok(fine)
 }
 

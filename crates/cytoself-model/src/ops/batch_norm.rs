@@ -9,6 +9,8 @@ pub use plain::{
     BatchNormGradients, BatchStatistics, MapShape, batch_norm_backward, batch_norm_forward,
     batch_statistics,
 };
+#[cfg(feature = "candle-cuda")]
+pub(super) use shared::parts;
 pub use shared::{SumOverParts, with_parts};
 
 use self::backward::Backward;
@@ -140,9 +142,6 @@ pub fn batch_norm(
     }
     #[cfg(feature = "candle-cuda")]
     if x.device().is_cuda() {
-        if mode != BatchNormMode::Eval && shared::parts().is_some() {
-            bail!("batch_norm: statistics over several ranks are computed on the processor only");
-        }
         return cuda::batch_norm::batch_norm(x, affine, running, mode, eps, residual, activation);
     }
     let x = x.contiguous()?;

@@ -17,6 +17,7 @@ mod gpu;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod optimizer;
+mod parts;
 pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod resize;

@@ -78,10 +78,7 @@ impl<'a> Trainer<'a> {
         placement: &Placement,
     ) -> Result<Self, ModelError> {
         let ranks = Ranks::new(Arc::clone(placement.team()));
-        let checked = config
-            .check()
-            .and_then(|()| check_data(&config, data))
-            .and_then(|()| check_placement(&config, placement));
+        let checked = config.check().and_then(|()| check_data(&config, data));
         agree(ranks.team(), checked)?;
         check_ranks(ranks.team(), &config, data, None)?;
         let found = agree(ranks.team(), variances(&config, data))?;
@@ -147,7 +144,6 @@ impl<'a> Trainer<'a> {
             let folder = ModelFolder::open(path)?;
             let mut config = folder.config()?;
             check_data(&config, data)?;
-            check_placement(&config, placement)?;
             config.training.epochs = epochs.unwrap_or(config.training.epochs);
             let state = folder.state()?;
             let model = Model::with_weights(&config.model, &folder.last()?, placement.device())?;
@@ -450,18 +446,6 @@ fn variances(config: &Config, data: &TrainingData) -> Result<[f64; 3], ModelErro
             Ok([of(Split::Train)?, of(Split::Validation)?, test])
         }
     }
-}
-
-fn check_placement(config: &Config, placement: &Placement) -> Result<(), ModelError> {
-    let several = placement.team().size() > 1;
-    if several && config.training.sync_batch_norm && !placement.device().is_cpu() {
-        return Err(ModelError::config(
-            "training.sync_batch_norm",
-            "false on GPUs, whose statistics are not shared",
-            true,
-        ));
-    }
-    Ok(())
 }
 
 fn check_data(config: &Config, data: &TrainingData) -> Result<(), ModelError> {

@@ -64,7 +64,7 @@ pub fn with_parts<T>(parts: Option<Arc<dyn SumOverParts>>, f: impl FnOnce() -> T
 }
 
 /// The parts that the batch of this thread is spread over, if it is.
-pub(super) fn parts() -> Option<Arc<dyn SumOverParts>> {
+pub(in crate::ops) fn parts() -> Option<Arc<dyn SumOverParts>> {
     PARTS.with_borrow(Clone::clone)
 }
 

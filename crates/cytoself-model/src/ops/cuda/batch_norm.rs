@@ -1,6 +1,6 @@
 //! Batch normalisation fused with the addition of a residual and the activation.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -9,10 +9,12 @@ use candle_core::{
 use cudarc::driver::CudaSlice;
 
 use super::launch::chunks;
+use super::parts::sum_over_parts;
 use super::{Address, Gpu, each, every, u32_of};
 use crate::ops::arrange::join;
+use crate::ops::batch_norm::parts;
 use crate::ops::tape::{apply1, apply2, apply3};
-use crate::ops::{Activation, BatchNormMode, BatchNormRunning};
+use crate::ops::{Activation, BatchNormMode, BatchNormRunning, SumOverParts};
 
 /// [`crate::ops::batch_norm`] on a GPU; the shapes have been checked.
 pub(crate) fn batch_norm(
@@ -32,6 +34,7 @@ pub(crate) fn batch_norm(
         eps: eps as f32,
         activation,
         second_is_affine: affine.is_some(),
+        parts: parts().filter(|_| mode != BatchNormMode::Eval),
         kept: OnceLock::new(),
     };
     let x = x.contiguous()?;
@@ -77,6 +80,8 @@ struct Kept {
     batch: Option<[CudaSlice<f32>; 2]>,
     /// `[c, 2]`: scale and offset of the whole normalisation.
     line: CudaSlice<f32>,
+    /// Values per channel, of all parts of the batch.
+    count: f64,
 }
 
 struct BatchNorm {
@@ -86,6 +91,8 @@ struct BatchNorm {
     eps: f32,
     activation: Activation,
     second_is_affine: bool,
+    /// The other parts of the batch, if it is spread over ranks.
+    parts: Option<Arc<dyn SumOverParts>>,
     kept: OnceLock<Kept>,
 }
 
@@ -125,37 +132,47 @@ impl BatchNorm {
                     gpu.at(&line)
                 ]
             );
-            return Ok(Kept { batch: None, line });
+            return Ok(Kept {
+                batch: None,
+                line,
+                count: self.sizes.count() as f64,
+            });
         }
         let (running, momentum) = match self.mode {
             BatchNormMode::Train { momentum } => (running, momentum),
             _ => ([Address::NONE; 2], 0.0),
         };
-        let parts = self.sizes.chunks();
-        let partial = gpu.buffer::<f64>(c * parts * 2)?;
+        let mut chunks = self.sizes.chunks();
+        let mut sums = gpu.buffer::<f64>(c * chunks * 2)?;
         let (mean, variance) = (gpu.buffer(c)?, gpu.buffer(c)?);
         launch!(
             gpu,
             "bn_moments",
-            [c * parts, 1],
+            [c * chunks, 1],
             [
                 x,
                 u32_of(n)?,
                 u32_of(c)?,
                 u32_of(plane)?,
-                u32_of(parts)?,
-                gpu.at(&partial)
+                u32_of(chunks)?,
+                gpu.at(&sums)
             ]
         );
+        let mut count = [self.sizes.count() as f64];
+        if let Some(all) = &self.parts {
+            sums = sum_over_parts(gpu, all.as_ref(), &sums, [c, chunks], &mut count)?;
+            chunks = 1;
+        }
+        let [count] = count;
         launch!(
             gpu,
             "bn_finish",
             each(c),
             [
-                gpu.at(&partial),
-                u32_of(parts)?,
+                gpu.at(&sums),
+                u32_of(chunks)?,
                 u32_of(c)?,
-                self.sizes.count() as f64,
+                count,
                 gamma,
                 beta,
                 self.eps,
@@ -170,6 +187,7 @@ impl BatchNorm {
         Ok(Kept {
             batch: Some([mean, variance]),
             line,
+            count,
         })
     }
 
@@ -247,13 +265,13 @@ impl BatchNorm {
             .as_ref()
             .map_or(Ok(Address::NONE), |r| gpu.values(r))?;
         let g = through.as_ref().map_or(Address::NONE, |g| gpu.at(g));
-        let parts = sizes.chunks();
+        let (c, mut chunks) = (sizes.c, sizes.chunks());
         let [mean, variance] = self.moments(gpu, kept)?;
-        let partial = gpu.buffer::<f64>(sizes.c * parts * 2)?;
+        let mut sums = gpu.buffer::<f64>(c * chunks * 2)?;
         launch!(
             gpu,
             "bn_backward_sums",
-            [sizes.c * parts, 1],
+            [c * chunks, 1],
             [
                 gpu.values(&x)?,
                 gpu.values(&dy)?,
@@ -262,33 +280,45 @@ impl BatchNorm {
                 gpu.at(&kept.line),
                 activation,
                 u32_of(sizes.n)?,
-                u32_of(sizes.c)?,
+                u32_of(c)?,
                 u32_of(sizes.plane)?,
-                u32_of(parts)?,
+                u32_of(chunks)?,
                 g,
-                gpu.at(&partial)
+                gpu.at(&sums)
             ]
         );
-        let (daffine, coefficients) = (gpu.buffer(2 * sizes.c)?, gpu.buffer::<f32>(3 * sizes.c)?);
-        launch!(
-            gpu,
-            "bn_backward_finish",
-            each(sizes.c),
-            [
-                gpu.at(&partial),
-                u32_of(parts)?,
-                u32_of(sizes.c)?,
-                sizes.count() as f64,
-                u32::from(self.mode != BatchNormMode::Eval),
-                mean,
-                variance,
-                gpu.at(&kept.line),
-                self.eps,
-                gpu.at(&daffine),
-                gpu.at(&daffine).after(sizes.c),
-                gpu.at(&coefficients)
-            ]
-        );
+        let (daffine, coefficients) = (gpu.buffer(2 * c)?, gpu.buffer::<f32>(3 * c)?);
+        let finish = |sums: &CudaSlice<f64>, chunks, affine: [Address; 2], coefficients| {
+            launch!(
+                gpu,
+                "bn_backward_finish",
+                each(c),
+                [
+                    gpu.at(sums),
+                    u32_of(chunks)?,
+                    u32_of(c)?,
+                    kept.count,
+                    u32::from(self.mode != BatchNormMode::Eval),
+                    mean,
+                    variance,
+                    gpu.at(&kept.line),
+                    self.eps,
+                    affine[0],
+                    affine[1],
+                    coefficients
+                ]
+            );
+            Result::Ok(())
+        };
+        let mut affine = [gpu.at(&daffine), gpu.at(&daffine).after(c)];
+        if let Some(all) = &self.parts {
+            // The gradients of scale and offset are this part's, which are summed with all others.
+            finish(&sums, chunks, affine, Address::NONE)?;
+            affine = [Address::NONE; 2];
+            sums = sum_over_parts(gpu, all.as_ref(), &sums, [c, chunks], &mut [])?;
+            chunks = 1;
+        }
+        finish(&sums, chunks, affine, gpu.at(&coefficients))?;
         let dx = gpu.buffer(sizes.values())?;
         // Past the activation already: neither it nor the residual is needed any more.
         let (upstream, added, activation) = match g {

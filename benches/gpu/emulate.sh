@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `ops_gpu check` on an emulated GPU: where there is no CUDA at all, everything that the host side does for a GPU is done and compared
 # with the processor, at small sizes. candle's own kernels are left out (an nvcc that writes empty files stands in for the compiler), the
-# driver, cuBLAS and cuDNN are those of crates/cytoself-model/tests/emulation/libraries.cpp. Needs a C++ compiler; the build takes long,
+# driver, cuBLAS, cuDNN and NCCL are those of crates/cytoself-model/tests/emulation/libraries.cpp. Needs a C++ compiler; the build takes long,
 # as candle and all it needs is compiled once more.
 #
 #   benches/gpu/emulate.sh [EXAMPLE ARGUMENTS...]      another example than `ops_gpu check cuda small`
@@ -11,7 +11,7 @@ home="$PWD/target/emulated"
 mkdir -p "$home/bin" "$home/lib64"
 "${CXX:-c++}" -std=c++17 -O1 -U_FORTIFY_SOURCE -ffp-contract=off -w -shared -fPIC -fvisibility=hidden -Wl,-Bsymbolic \
     crates/cytoself-model/tests/emulation/libraries.cpp -o "$home/lib64/libcuda.so"
-for name in cublas cublasLt curand cudart nvrtc cudnn; do
+for name in cublas cublasLt curand cudart nvrtc cudnn nccl; do
     ln -sf libcuda.so "$home/lib64/lib$name.so"
 done
 cat > "$home/bin/nvcc" << 'END'
@@ -44,5 +44,5 @@ export RUSTFLAGS="-C link-arg=-Wl,--unresolved-symbols=ignore-all"
 example="$1"
 shift
 cargo build --release --config profile.release.opt-level=0 --workspace \
-    --features cytoself-examples/candle-cuda,cytoself-benches/candle-cuda --example "$example"
+    --features cytoself-examples/candle-cuda,cytoself-benches/nccl --example "$example"
 "$CARGO_TARGET_DIR/release/examples/$example" "$@"

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor, Var};
 use cytoself_model::ops::{self, Adam, AdamParams, Precision};
-use cytoself_model::{Config, LossWeights, Model, ModelError, Noise, Pass};
+use cytoself_model::{Config, LossWeights, Model, ModelError, Noise, Pass, open_device};
 use cytoself_vq::candle::{QuantizeOptions, split_quantize};
 
 use super::cases::{self, Case, noise};
@@ -62,16 +62,37 @@ pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<
     Ok(fine)
 }
 
-/// Compares a training step of several ranks on the device `name` with one of the processor alone.
+/// Compares a training step of several ranks on the device `name` with one of the processor alone, and where this program was built with
+/// NCCL and there are GPUs, such a step of ranks with a GPU each.
 pub(crate) fn ranks(name: &str) -> Result<bool, Failure> {
-    let alone = ranks::trained("cpu", 1)?;
+    let alone = ranks::trained(&["cpu".to_string()], false)?;
+    let step = |what: &str, devices: &[String], nccl| {
+        let compared = ranks::trained(devices, nccl).map(|found| (alone.clone(), found));
+        let what = format!("training step of {} ranks, {what}", devices.len());
+        told(&what, Precision::F32, 2e-5, compared)
+    };
     let mut fine = true;
     for size in [2, 3] {
-        let compared = ranks::trained(name, size).map(|found| (alone.clone(), found));
-        let what = format!("training step of {size} ranks");
-        fine &= told(&what, Precision::F32, 2e-5, compared);
+        fine &= step("on one device", &vec![name.to_string(); size], false);
     }
-    Ok(fine)
+    if name == "cpu" || !cfg!(feature = "nccl") {
+        return Ok(fine);
+    }
+    let gpus: Vec<String> = (0..3).map(|k| format!("cuda:{k}")).collect();
+    let there = |gpu: &&String| open_device(gpu, Precision::F32, None).is_ok();
+    let count = gpus.iter().take_while(there).count();
+    for size in 2..=count {
+        fine &= step("NCCL", &gpus[..size], true);
+    }
+    let refused = match ranks::trained(&vec![name.to_string(); 2], true) {
+        Err(error) => error.to_string(),
+        Ok(_) => "nothing".to_string(),
+    };
+    let right = refused.contains("ranks 0 and 1 compute on the same GPU");
+    println!(
+        "{{\"op\": \"two ranks on one GPU, NCCL\", \"refused\": {refused:?}, \"ok\": {right}}}"
+    );
+    Ok(fine && right)
 }
 
 /// Prints the largest difference of two sets of results.

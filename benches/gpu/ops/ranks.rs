@@ -1,4 +1,4 @@
-//! Several ranks that train one network, each a thread with a stream of its own on the same device.
+//! Several ranks that train one network, each a thread with a stream of its own, on one device or with a GPU each.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,7 +15,9 @@ use super::{Failure, Found};
 /// Measures, trained tensors, running statistics and the optimizer's means after one step of a training with dropout, stochastic depth,
 /// shared batch statistics, and shares of the batch that differ. Adam's epsilon is so large that a step is in proportion to its
 /// gradient: one that is nothing but rounding must not become a whole step.
-pub(crate) fn trained(device: &str, size: usize) -> Result<Found, Failure> {
+///
+/// There are as many ranks as `devices`; `nccl` sums their gradients from GPU to GPU.
+pub(crate) fn trained(devices: &[String], nccl: bool) -> Result<Found, Failure> {
     let mut config = Config::preset("torch-micro")?;
     // Seven of them train.
     let crops = Crops::new(11, &config.model.channels);
@@ -26,11 +28,12 @@ pub(crate) fn trained(device: &str, size: usize) -> Result<Found, Failure> {
     config.training.sync_batch_norm = true;
     let folder = Folder::new()?;
     let state = thread::scope(|scope| {
-        let ranks: Vec<_> = Threads::team(size)
+        let ranks: Vec<_> = Threads::team(devices.len())
             .into_iter()
-            .map(|rank| {
+            .zip(devices)
+            .map(|(rank, device)| {
                 let (config, crops, folder) = (config.clone(), &crops, &folder);
-                let train = move || train(device, rank, config, crops, folder);
+                let train = move || train((device, nccl), rank, config, crops, folder);
                 scope.spawn(move || train().map_err(|e| e.to_string()))
             })
             .collect();
@@ -54,7 +57,7 @@ pub(crate) fn trained(device: &str, size: usize) -> Result<Found, Failure> {
 }
 
 fn train(
-    device: &str,
+    (device, nccl): (&str, bool),
     rank: Threads,
     config: Config,
     crops: &Crops,
@@ -64,6 +67,7 @@ fn train(
     let data = TrainingData::new(crops, &config.model.channels, &crops.splits(), None)?;
     let data = data.normalized(config.model.normalization);
     let placement = Placement::on(device).with_team(Arc::new(rank));
+    let placement = placement.with_nccl(nccl);
     let mut trainer = Trainer::start_at(&folder.0, config, &data, &placement)?;
     trainer.run(&mut Quiet)?;
     Ok(trainer.state().clone())

@@ -46,6 +46,8 @@ pub use conv::{
 };
 #[cfg(feature = "candle-cuda")]
 pub(crate) use cuda::Gpu;
+#[cfg(feature = "nccl")]
+pub(crate) use cuda::nccl::{World, identity, new_world};
 pub use depthwise::{
     depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
 };

@@ -56,6 +56,9 @@ pub struct TrainArgs {
     /// Sum the gradients over processes after the backward pass and not beside it (the sums are the same)
     #[arg(long)]
     pub no_overlap: bool,
+    /// Sum the gradients of GPUs through the processor and not from GPU to GPU (for which a build needs the feature nccl)
+    #[arg(long)]
+    pub no_nccl: bool,
     /// Folder for TensorBoard's event files
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
@@ -115,6 +118,7 @@ impl TrainArgs {
             mpi: false,
             sync_batch_norm: false,
             no_overlap: false,
+            no_nccl: false,
             tensorboard: None,
             resume: false,
             channels: Vec::new(),
@@ -200,7 +204,8 @@ fn train_with(
     let placement = agree(all, ranks::device(&args.device, all).open())?;
     let placement = Placement::on(placement)
         .with_team(Arc::clone(team))
-        .with_overlap(!args.no_overlap);
+        .with_overlap(!args.no_overlap)
+        .with_nccl(!args.no_nccl);
     let budget = Budget::new(args.max_memory, team.size());
     // Rank 0 makes the folder: whether it was there is for it to say.
     let started = args.resume && args.out.join("state.json").is_file();
@@ -254,8 +259,12 @@ fn train_with(
             true => "shared",
             false => "each its own",
         };
+        let gradients = match placement.sums_between_gpus() {
+            true => ", gradients from GPU to GPU",
+            false => "",
+        };
         common.say(format!(
-            "{} ranks, batches of {} cut among them, batch statistics: {statistics}",
+            "{} ranks, batches of {} cut among them, batch statistics: {statistics}{gradients}",
             team.size(),
             settings.batch
         ));

@@ -16,6 +16,8 @@ pub(crate) mod elementwise;
 mod gpu;
 pub(crate) mod linear;
 pub(crate) mod loss;
+#[cfg(feature = "nccl")]
+pub(crate) mod nccl;
 pub(crate) mod optimizer;
 mod parts;
 pub(crate) mod pool;

@@ -3,6 +3,8 @@
 mod after;
 mod behind;
 mod buckets;
+#[cfg(feature = "nccl")]
+mod gpus;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use self::behind::Behind;
 use self::buckets::Buckets;
 pub(super) use self::buckets::{BUCKET, cut};
 use super::fingerprint::{Hash, compare};
+use super::placement::Placement;
 use super::ranks::Ranks;
 use crate::ModelError;
 use crate::parameters::Parameters;
@@ -27,8 +30,8 @@ pub(super) trait BucketSums: Send {
     /// The sums of all buckets begun since the last call, in their order.
     fn finish(&mut self) -> Result<Vec<Vec<Tensor>>, ModelError>;
 
-    /// The time that the sums took which the last [`BucketSums::finish`] gave out.
-    fn taken(&mut self) -> Duration;
+    /// What the sums took that were collected since the last call; of those on GPUs, which it waits for, as the GPU has it.
+    fn time(&mut self) -> ExchangeTime;
 }
 
 /// What the sums over ranks took.
@@ -46,28 +49,40 @@ pub(super) struct Exchange {
     sums: Box<dyn BucketSums>,
     /// The order of gradients that all ranks were found to have.
     agreed: Option<String>,
-    time: ExchangeTime,
+    /// What this thread waited for since it was last asked.
+    waited: Duration,
 }
 
 impl Exchange {
-    /// Sums that go on beside the backward pass if `overlapped` and the ranks can, else after it; to the same bits.
-    pub(super) fn new(ranks: Ranks, overlapped: bool) -> Result<Self, ModelError> {
-        let beside = ranks.team().beside().filter(|_| overlapped);
-        let sums: Box<dyn BucketSums> = match beside {
-            Some(team) => Box::new(Behind::start(team)?),
-            None => Box::new(After::new(ranks.clone())),
+    /// Sums that go on beside the backward pass if `placement` wants it and the ranks can, else after it; to the same bits.
+    ///
+    /// # Errors
+    /// - [`ModelError::Inconsistent`]: the ranks would sum in different ways;
+    /// - [`ModelError::Device`]: two ranks have the same GPU, or NCCL cannot join them.
+    pub(super) fn new(ranks: Ranks, placement: &Placement) -> Result<Self, ModelError> {
+        let way = match placement.sums_between_gpus() {
+            true => "from GPU to GPU",
+            false => "through the processor",
         };
+        let item = ("way of summing gradients".to_string(), way.to_string());
+        compare(ranks.team(), &[item])?;
+        let sums = sums(&ranks, placement)?;
         Ok(Self {
             ranks,
             sums,
             agreed: None,
-            time: ExchangeTime::default(),
+            waited: Duration::ZERO,
         })
     }
 
     /// What the sums took since the last call.
     pub(super) fn time(&mut self) -> ExchangeTime {
-        std::mem::take(&mut self.time)
+        let host = std::mem::take(&mut self.waited);
+        let ExchangeTime { taken, waited } = self.sums.time();
+        ExchangeTime {
+            taken,
+            waited: waited + host,
+        }
     }
 
     /// Ready for one backward pass that finishes the gradients of `variables` in this order.
@@ -90,6 +105,18 @@ impl Exchange {
             exchange: self,
         })
     }
+}
+
+fn sums(ranks: &Ranks, placement: &Placement) -> Result<Box<dyn BucketSums>, ModelError> {
+    #[cfg(feature = "nccl")]
+    if placement.sums_between_gpus() {
+        return gpus::join(ranks.team(), placement.device(), placement.overlapped());
+    }
+    let beside = ranks.team().beside().filter(|_| placement.overlapped());
+    Ok(match beside {
+        Some(team) => Box::new(Behind::start(team)?),
+        None => Box::new(After::new(ranks.clone())),
+    })
 }
 
 /// The names of variables in their order, in a few digits.
@@ -130,8 +157,7 @@ impl Pass<'_> {
             self.exchange.sums.begin(bucket)?;
         }
         let sums = self.exchange.sums.finish()?;
-        self.exchange.time.waited += start.elapsed();
-        self.exchange.time.taken += self.exchange.sums.taken();
+        self.exchange.waited += start.elapsed();
         for (variable, sum) in self.buckets.present().zip(sums.into_iter().flatten()) {
             if let Some(variable) = variable {
                 store.insert(variable, sum);

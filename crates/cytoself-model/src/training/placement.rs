@@ -9,7 +9,7 @@ use super::team::{Alone, Collectives};
 /// Where a training computes, and with whom.
 ///
 /// # Defaults
-/// The CPU, alone; gradients are summed over ranks beside the backward pass.
+/// The CPU, alone; gradients are summed over ranks beside the backward pass, on GPUs by NCCL where it is built in.
 ///
 /// # Example
 /// ```
@@ -29,6 +29,7 @@ pub struct Placement {
     device: Device,
     team: Arc<dyn Collectives>,
     overlapped: bool,
+    nccl: bool,
 }
 
 impl Placement {
@@ -39,6 +40,7 @@ impl Placement {
             device,
             team: Arc::new(Alone),
             overlapped: true,
+            nccl: true,
         }
     }
 
@@ -55,6 +57,14 @@ impl Placement {
         Self { overlapped, ..self }
     }
 
+    /// Whether gradients are summed from GPU to GPU by NCCL where that is possible: where the ranks have GPUs, one each, and this crate
+    /// was built with the feature `nccl`. Else they go through the memory of the processor and [`Collectives`]. NCCL adds in an order
+    /// of its own, in f32.
+    #[must_use]
+    pub fn with_nccl(self, nccl: bool) -> Self {
+        Self { nccl, ..self }
+    }
+
     /// The device that holds the network.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -65,6 +75,13 @@ impl Placement {
     #[must_use]
     pub fn overlapped(&self) -> bool {
         self.overlapped
+    }
+
+    /// Whether gradients are summed from GPU to GPU.
+    #[must_use]
+    pub fn sums_between_gpus(&self) -> bool {
+        let several = self.team.size() > 1;
+        cfg!(feature = "nccl") && self.nccl && several && self.device.is_cuda()
     }
 
     /// The ranks that train together.

@@ -75,7 +75,7 @@ impl Stepper {
     /// Makes ready to sum gradients over the ranks of `placement`; all of them call it together, before the first step.
     pub(super) fn connect(&mut self, placement: &Placement) -> Result<(), ModelError> {
         if !self.ranks.alone() {
-            let exchange = Exchange::new(self.ranks.clone(), placement.overlapped());
+            let exchange = Exchange::new(self.ranks.clone(), placement);
             self.exchange = Some(agree(self.ranks.team(), exchange)?);
         }
         Ok(())

@@ -1,4 +1,4 @@
-// CUDA's driver, cuBLAS, cuDNN, cuRAND and NVRTC as far as this crate and candle use them, on the processor: our kernels thread by
+// CUDA's driver, cuBLAS, cuDNN, cuRAND, NCCL and NVRTC as far as this crate and candle use them, on the processor: our kernels thread by
 // thread, products and convolutions by plain loops in double precision. One library under all their names, for programs that are linked
 // with CUDA: it checks, where there is no GPU, what the host tells whom.
 //
@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 #include "streams.h"
+#include "collectives.h"
 
 namespace quantizer {
 #include "../../../cytoself-vq/src/kernels/split_quantize.cu"
@@ -111,19 +112,20 @@ static std::map<std::string, Entry> search = [] {
 static float upper_half(uint16_t half) { return __uint_as_float((uint32_t)half << 16); }
 
 API Status cuInit(unsigned) { return SUCCESS; }
-API Status cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
-API Status cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal == 0 ? SUCCESS : INVALID_VALUE; }
+API Status cuDeviceGetCount(int* count) { return *count = GPUS, SUCCESS; }
+API Status cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal >= 0 && ordinal < GPUS ? SUCCESS : INVALID_VALUE; }
+API Status cuDeviceGetUuid_v2(char* uuid, int device) { return memset(uuid, device + 1, 16), SUCCESS; }
 API Status cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "emulated GPU"), SUCCESS; }
 API Status cuDeviceGetAttribute(int* value, int attribute, int) {
     // Multiprocessors; compute capability, major; memory pools.
     *value = attribute == 16 ? 6 : attribute == 75 ? 9 : attribute == 115 ? 1 : 0;
     return SUCCESS;
 }
-static int context;
-API Status cuDevicePrimaryCtxRetain(void** c, int) { return *c = &context, SUCCESS; }
+static int context;  // what handles point to that stand for nothing
+API Status cuDevicePrimaryCtxRetain(void** c, int device) { return *c = &contexts[device], SUCCESS; }
 API Status cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
-API Status cuCtxGetCurrent(void** c) { return *c = &context, SUCCESS; }
-API Status cuCtxSetCurrent(void*) { return SUCCESS; }
+API Status cuCtxGetCurrent(void** c) { return *c = chosen, SUCCESS; }
+API Status cuCtxSetCurrent(void* c) { return chosen = (Context*)c, SUCCESS; }
 API Status cuGetErrorName(Status, const char** name) { return *name = "EMULATED", SUCCESS; }
 API Status cuGetErrorString(Status status, const char** text) {
     static char words[64];

@@ -6,7 +6,7 @@
 //
 // And of each piece of memory it is known which streams wrote and read it, and of each stream, which work of the others it has waited
 // for: two streams that come to the same memory, one of them to write, without one having waited for the other, are found out, whatever
-// the values.
+// the values. Nor may a stream of one GPU come to the memory of another.
 #pragma once
 
 #include <algorithm>
@@ -45,12 +45,23 @@ static void merge(Known& into, const Known& from) {
     for (auto [stream, count] : from) into[stream] = std::max(into[stream], count);
 }
 
+// ---- GPUs, of which a thread has told the driver which it means
+static const int GPUS = 4;
+struct Context {
+    int gpu;
+};
+static Context contexts[GPUS] = {{0}, {1}, {2}, {3}};
+static thread_local Context* chosen = nullptr;
+static int current_gpu() { return chosen ? chosen->gpu : -1; }
+
 struct Copy {
     const char* pages;
     size_t bytes;
     std::function<void()> make;
 };
 struct Stream {
+    // -1: of any.
+    int gpu = -1;
     Known clock;
     size_t count = 0, made = 0;
     std::deque<Copy> put_off;
@@ -86,6 +97,7 @@ void Stream::next() {
 static const size_t GUARD = 64;
 struct Region {
     size_t bytes;
+    int gpu;
     Known written, read;
 };
 static std::map<Address, Region> pieces;
@@ -114,18 +126,19 @@ static void in_order(const Known& earlier, const Stream& now, const char* what) 
 static void access(Stream& stream, Address at, bool writes) {
     Region* piece = piece_of(at);
     if (!piece) return;
+    if (stream.gpu != piece->gpu && stream.gpu != -1 && piece->gpu != -1) fail("a stream of one GPU comes to the memory of another");
     in_order(piece->written, stream, writes ? "writes what another is writing" : "reads what another is writing");
     if (writes) in_order(piece->read, stream, "writes what another is reading");
     (writes ? piece->written : piece->read)[&stream] = stream.count;
 }
 
-static bool reserve(Address* at, size_t bytes) {
+static bool reserve(Address* at, size_t bytes, int gpu) {
     if (bytes == 0) return false;
     char* piece = static_cast<char*>(aligned_alloc(256, (bytes + GUARD + 255) / 256 * 256));
     memset(piece, 0xff, bytes);  // as floats: NaN
     memset(piece + bytes, 0xa5, GUARD);
     *at = reinterpret_cast<Address>(piece);
-    pieces[*at] = Region{bytes, {}, {}};
+    pieces[*at] = Region{bytes, gpu, {}, {}};
     return true;
 }
 static bool release(Address at) {
@@ -146,7 +159,7 @@ enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_IMAGE = 200, NOT_FOUND = 500 };
 
 API Status cuMemAlloc_v2(Address* at, size_t bytes) {
     Held held(lock);
-    return reserve(at, bytes) ? SUCCESS : INVALID_VALUE;
+    return reserve(at, bytes, current_gpu()) ? SUCCESS : INVALID_VALUE;
 }
 API Status cuMemFree_v2(Address at) {
     Held held(lock);
@@ -154,8 +167,8 @@ API Status cuMemFree_v2(Address at) {
 }
 API Status cuMemAllocAsync(Address* at, size_t bytes, void* handle) {
     Held held(lock);
-    if (!reserve(at, bytes)) return INVALID_VALUE;
     Stream& stream = stream_of(handle);
+    if (!reserve(at, bytes, stream.gpu)) return INVALID_VALUE;
     stream.next();
     access(stream, *at, true);
     return SUCCESS;
@@ -252,6 +265,7 @@ API Status cuMemsetD8Async(Address at, unsigned char byte, size_t bytes, void* h
 API Status cuStreamCreate(void** handle, unsigned) {
     Held held(lock);
     auto stream = new Stream;
+    stream->gpu = current_gpu();
     streams.insert(stream);
     return *handle = stream, SUCCESS;
 }
@@ -274,6 +288,7 @@ API Status cuCtxSynchronize() {
     return cuStreamSynchronize(nullptr);
 }
 API Status cuEventCreate(void** event, unsigned) { return *event = new Event, SUCCESS; }
+API Status cuEventElapsedTime_v2(float* milliseconds, void*, void*) { return *milliseconds = 1.0f, SUCCESS; }
 API Status cuEventDestroy_v2(void* event) { return delete static_cast<Event*>(event), SUCCESS; }
 API Status cuEventRecord(void* event, void* handle) {
     Held held(lock);

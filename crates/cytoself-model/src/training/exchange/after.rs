@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 
-use super::BucketSums;
+use super::{BucketSums, ExchangeTime};
 use crate::ModelError;
 use crate::training::ranks::{Ranks, sum_tensors};
 
@@ -42,7 +42,10 @@ impl BucketSums for After {
         sums
     }
 
-    fn taken(&mut self) -> Duration {
-        std::mem::take(&mut self.taken)
+    fn time(&mut self) -> ExchangeTime {
+        ExchangeTime {
+            taken: std::mem::take(&mut self.taken),
+            waited: Duration::ZERO,
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 
-use super::BucketSums;
+use super::{BucketSums, ExchangeTime};
 use crate::ModelError;
 use crate::training::ranks::sum_tensors;
 use crate::training::team::Collectives;
@@ -91,8 +91,11 @@ impl BucketSums for Behind {
         (0..self.open).map(|_| self.collect()).collect()
     }
 
-    fn taken(&mut self) -> Duration {
-        std::mem::take(&mut self.taken)
+    fn time(&mut self) -> ExchangeTime {
+        ExchangeTime {
+            taken: std::mem::take(&mut self.taken),
+            waited: Duration::ZERO,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod buckets;
 mod gpus;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::backprop::GradStore;
@@ -22,6 +23,12 @@ use super::ranks::Ranks;
 use crate::ModelError;
 use crate::parameters::Parameters;
 
+/// Sums over ranks that GPUs take among themselves.
+pub(super) trait SumOnGpus: Send + Sync {
+    /// Replaces the values of `values` (f64, on this rank's GPU) by their sums over all ranks; whatever reads them on the GPU waits.
+    fn sum(&self, values: &Tensor) -> candle_core::Result<()>;
+}
+
 /// How buckets are summed over ranks. Every rank begins the same ones in the same order.
 pub(super) trait BucketSums: Send {
     /// Takes a bucket whose gradients are final; need not wait for its sums.
@@ -32,6 +39,11 @@ pub(super) trait BucketSums: Send {
 
     /// What the sums took that were collected since the last call; of those on GPUs, which it waits for, as the GPU has it.
     fn time(&mut self) -> ExchangeTime;
+
+    /// The same ranks for other sums on the GPUs, which are asked for in the same order on all ranks, buckets included.
+    fn on_gpus(&self) -> Option<Arc<dyn SumOnGpus>> {
+        None
+    }
 }
 
 /// What the sums over ranks took.
@@ -73,6 +85,11 @@ impl Exchange {
             agreed: None,
             waited: Duration::ZERO,
         })
+    }
+
+    /// Where sums are taken by the GPUs.
+    pub(super) fn on_gpus(&self) -> Option<Arc<dyn SumOnGpus>> {
+        self.sums.on_gpus()
     }
 
     /// What the sums took since the last call.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Tensor;
 
-use super::exchange::{BUCKET, cut};
+use super::exchange::{BUCKET, SumOnGpus, cut};
 use super::share::Share;
 use super::team::Collectives;
 use crate::ModelError;
@@ -47,14 +47,19 @@ impl Ranks {
         self.team.rank() == 0
     }
 
-    /// What batch normalisation over all ranks needs; none where there is but one.
-    pub(super) fn statistics(&self, share: Share) -> Option<Arc<Statistics>> {
+    /// What batch normalisation over all ranks needs, which `gpus` sum if they can; none where there is but one rank.
+    pub(super) fn statistics(
+        &self,
+        share: Share,
+        gpus: Option<Arc<dyn SumOnGpus>>,
+    ) -> Option<Arc<Statistics>> {
         if self.alone() {
             return None;
         }
         Some(Arc::new(Statistics {
             team: Arc::clone(&self.team),
-            counts: share.count > 0,
+            gpus,
+            share,
             failure: Mutex::new(None),
         }))
     }
@@ -205,8 +210,8 @@ fn uses(forward: Option<&Forward>) -> Result<[Option<Vec<u64>>; 2], ModelError> 
 /// The sums of batch normalisation, as [`crate::ops`] asks for them.
 pub(super) struct Statistics {
     team: Arc<dyn Collectives>,
-    /// False on a rank whose crop does not count.
-    counts: bool,
+    gpus: Option<Arc<dyn SumOnGpus>>,
+    share: Share,
     /// Why a sum failed: candle's errors carry a text only.
     failure: Mutex<Option<ModelError>>,
 }
@@ -221,7 +226,8 @@ impl Statistics {
 
 impl SumOverParts for Statistics {
     fn sum(&self, values: &mut [f64]) -> candle_core::Result<()> {
-        if !self.counts {
+        // The crop of a rank without one does not count.
+        if self.share.count == 0 {
             values.fill(0.0);
         }
         self.team.sum_f64(values).map_err(|error| {
@@ -229,5 +235,22 @@ impl SumOverParts for Statistics {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             candle_core::Error::Msg(text)
         })
+    }
+
+    fn sum_on_gpu(&self, sums: &Tensor, count: f64) -> candle_core::Result<Option<(Tensor, f64)>> {
+        let Some(gpus) = &self.gpus else {
+            return Ok(None);
+        };
+        let Share {
+            count: crops,
+            total,
+            ..
+        } = self.share;
+        let sums = match crops {
+            0 => sums.zeros_like()?,
+            _ => sums.clone(),
+        };
+        gpus.sum(&sums)?;
+        Ok(Some((sums, count * total as f64 / crops.max(1) as f64)))
     }
 }

@@ -147,7 +147,8 @@ impl Stepper {
             loss,
             kept,
         };
-        let parts = self.ranks.statistics(share);
+        let gpus = self.exchange.as_ref().and_then(Exchange::on_gpus);
+        let parts = self.ranks.statistics(share, gpus);
         let parts = parts.filter(|_| self.training.sync_batch_norm);
         let cause = |e| match &parts {
             Some(parts) => parts.cause(e),

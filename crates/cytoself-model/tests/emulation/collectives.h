@@ -1,6 +1,6 @@
 // NCCL between ranks that are threads of one process, each with an emulated GPU of its own.
 //
-// A sum is taken when the last rank has asked for it, in f32 and from the last rank to the first: not in the order in which the processor
+// A sum is taken when the last rank has asked for it, in the type of the values and from the last rank to the first: not in the order in which the processor
 // adds, as NCCL's is not. The threads wait for it and not the streams; what a stream may read and write it is held to all the same.
 #pragma once
 
@@ -14,8 +14,8 @@ struct World {
     size_t size, came = 0;
     // Sums done; what the ranks have given to the next; the sum of the last.
     size_t round = 0, given = 0;
-    std::vector<std::vector<float>> parts;
-    std::vector<float> sum;
+    std::vector<std::vector<char>> parts;
+    std::vector<char> sum;
     std::set<int> gpus;
     bool gone = false;
 };
@@ -63,11 +63,21 @@ API Status ncclCommGetAsyncError(Rank* rank, Status* state) { return *state = SU
 API const char* ncclGetErrorString(Status status) { return status == NCCL_REMOTE_ERROR ? "a rank has gone" : "emulated NCCL"; }
 API const char* ncclGetLastError(Rank*) { return ""; }
 
+template <typename T>
+static std::vector<char> sum_of(const std::vector<std::vector<char>>& parts) {
+    std::vector<char> sum(parts[0].size(), 0);
+    for (size_t r = parts.size(); r-- > 0;) {
+        if (parts[r].size() != sum.size()) fail("ranks sum different numbers of values");
+        for (size_t i = 0; i < sum.size() / sizeof(T); ++i) ((T*)sum.data())[i] += ((const T*)parts[r].data())[i];
+    }
+    return sum;
+}
 API Status ncclAllReduce(const void* from, void* to, size_t count, int type, int operation, Rank* rank, void* handle) {
-    enum { F32 = 7, SUM = 0 };
-    if (type != F32 || operation != SUM) return NCCL_INVALID_ARGUMENT;
+    enum { F32 = 7, F64 = 8, SUM = 0 };
+    if ((type != F32 && type != F64) || operation != SUM) return NCCL_INVALID_ARGUMENT;
+    const size_t bytes = count * (type == F32 ? 4 : 8);
     Stream& stream = stream_of(handle);
-    std::vector<float> own;
+    std::vector<char> sum;
     {
         Held held(lock);
         if (stream.gpu != rank->gpu) return NCCL_INVALID_USAGE;
@@ -75,22 +85,17 @@ API Status ncclAllReduce(const void* from, void* to, size_t count, int type, int
         stream.next();
         access(stream, (Address)from, false);
         access(stream, (Address)to, true);
-        own.assign(memory<float>(from, count), memory<float>(from, count) + count);
-        memory<float>(to, count);
+        sum.assign(memory<char>(from, bytes), memory<char>(from, bytes) + bytes);
+        memory<char>(to, bytes);
     }
-    std::vector<float> sum;
     {
         std::unique_lock<std::mutex> held(meeting);
         World& world = *rank->world;
         if (world.gone) return NCCL_REMOTE_ERROR;
         const size_t round = world.round;
-        world.parts[rank->number] = own;
+        world.parts[rank->number] = sum;
         if (++world.given == world.size) {
-            world.sum.assign(count, 0.0f);
-            for (size_t r = world.size; r-- > 0;) {
-                if (world.parts[r].size() != count) fail("ranks sum different numbers of values");
-                for (size_t i = 0; i < count; ++i) world.sum[i] += world.parts[r][i];
-            }
+            world.sum = type == F32 ? sum_of<float>(world.parts) : sum_of<double>(world.parts);
             world.given = 0;
             world.round += 1;
             changed.notify_all();
@@ -100,6 +105,6 @@ API Status ncclAllReduce(const void* from, void* to, size_t count, int type, int
         sum = world.sum;
     }
     Held held(lock);
-    memcpy(memory<float>(to, count), sum.data(), count * sizeof(float));
+    memcpy(memory<char>(to, bytes), sum.data(), bytes);
     return SUCCESS;
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 
 use super::plain::{BatchStatistics, MapShape, moments};
 use crate::ops::simd::InstructionSet;
@@ -17,6 +17,16 @@ pub trait SumOverParts: Send + Sync {
     /// # Errors
     /// * a part is lost.
     fn sum(&self, values: &mut [f64]) -> Result<()>;
+
+    /// The sum of `sums` (f64, on a GPU) over all parts of the batch, taken by the GPUs while the host goes on, and the values per channel
+    /// of all parts, of which this one has `count`. `None` where the parts have no such way, which is the default: the caller then reads
+    /// the values and asks for [`SumOverParts::sum`].
+    ///
+    /// # Errors
+    /// * a part is lost.
+    fn sum_on_gpu(&self, _sums: &Tensor, _count: f64) -> Result<Option<(Tensor, f64)>> {
+        Ok(None)
+    }
 }
 
 thread_local! {

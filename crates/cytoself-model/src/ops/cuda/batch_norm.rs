@@ -142,8 +142,8 @@ impl BatchNorm {
             BatchNormMode::Train { momentum } => (running, momentum),
             _ => ([Address::NONE; 2], 0.0),
         };
-        let mut chunks = self.sizes.chunks();
-        let mut sums = gpu.buffer::<f64>(c * chunks * 2)?;
+        let chunks = self.sizes.chunks();
+        let partial = gpu.buffer::<f64>(c * chunks * 2)?;
         let (mean, variance) = (gpu.buffer(c)?, gpu.buffer(c)?);
         launch!(
             gpu,
@@ -155,21 +155,21 @@ impl BatchNorm {
                 u32_of(c)?,
                 u32_of(plane)?,
                 u32_of(chunks)?,
-                gpu.at(&sums)
+                gpu.at(&partial)
             ]
         );
-        let mut count = [self.sizes.count() as f64];
-        if let Some(all) = &self.parts {
-            sums = sum_over_parts(gpu, all.as_ref(), &sums, [c, chunks], &mut count)?;
-            chunks = 1;
-        }
-        let [count] = count;
+        let mut count = self.sizes.count() as f64;
+        let shared = self.shared(gpu, &partial, Some(&mut count))?;
+        let (sums, chunks) = match &shared {
+            Some(sums) => (gpu.values_of::<f64>(sums)?, 1),
+            None => (gpu.at(&partial), chunks),
+        };
         launch!(
             gpu,
             "bn_finish",
             each(c),
             [
-                gpu.at(&sums),
+                sums,
                 u32_of(chunks)?,
                 u32_of(c)?,
                 count,
@@ -189,6 +189,19 @@ impl BatchNorm {
             line,
             count,
         })
+    }
+
+    /// Partial sums over all parts of the batch, if it is spread over ranks; see [`sum_over_parts`].
+    fn shared(
+        &self,
+        gpu: &Gpu,
+        partial: &CudaSlice<f64>,
+        count: Option<&mut f64>,
+    ) -> Result<Option<Tensor>> {
+        let shape = [self.sizes.c, self.sizes.chunks()];
+        let sum =
+            |all: &Arc<dyn SumOverParts>| sum_over_parts(gpu, all.as_ref(), partial, shape, count);
+        self.parts.as_ref().map(sum).transpose()
     }
 
     /// Where the mean and the variance of the forward pass are.
@@ -265,9 +278,9 @@ impl BatchNorm {
             .as_ref()
             .map_or(Ok(Address::NONE), |r| gpu.values(r))?;
         let g = through.as_ref().map_or(Address::NONE, |g| gpu.at(g));
-        let (c, mut chunks) = (sizes.c, sizes.chunks());
+        let (c, chunks) = (sizes.c, sizes.chunks());
         let [mean, variance] = self.moments(gpu, kept)?;
-        let mut sums = gpu.buffer::<f64>(c * chunks * 2)?;
+        let partial = gpu.buffer::<f64>(c * chunks * 2)?;
         launch!(
             gpu,
             "bn_backward_sums",
@@ -284,17 +297,17 @@ impl BatchNorm {
                 u32_of(sizes.plane)?,
                 u32_of(chunks)?,
                 g,
-                gpu.at(&sums)
+                gpu.at(&partial)
             ]
         );
         let (daffine, coefficients) = (gpu.buffer(2 * c)?, gpu.buffer::<f32>(3 * c)?);
-        let finish = |sums: &CudaSlice<f64>, chunks, affine: [Address; 2], coefficients| {
+        let finish = |sums: Address, chunks, affine: [Address; 2], coefficients| {
             launch!(
                 gpu,
                 "bn_backward_finish",
                 each(c),
                 [
-                    gpu.at(sums),
+                    sums,
                     u32_of(chunks)?,
                     u32_of(c)?,
                     kept.count,
@@ -310,15 +323,17 @@ impl BatchNorm {
             );
             Result::Ok(())
         };
-        let mut affine = [gpu.at(&daffine), gpu.at(&daffine).after(c)];
-        if let Some(all) = &self.parts {
-            // The gradients of scale and offset are this part's, which are summed with all others.
-            finish(&sums, chunks, affine, Address::NONE)?;
-            affine = [Address::NONE; 2];
-            sums = sum_over_parts(gpu, all.as_ref(), &sums, [c, chunks], &mut [])?;
-            chunks = 1;
+        let affine = [gpu.at(&daffine), gpu.at(&daffine).after(c)];
+        let own = gpu.at(&partial);
+        match self.shared(gpu, &partial, None)? {
+            None => finish(own, chunks, affine, gpu.at(&coefficients))?,
+            Some(sums) => {
+                // The gradients of scale and offset are this part's, which are summed with all others.
+                finish(own, chunks, affine, Address::NONE)?;
+                let sums = gpu.values_of::<f64>(&sums)?;
+                finish(sums, 1, [Address::NONE; 2], gpu.at(&coefficients))?;
+            }
         }
-        finish(&sums, chunks, affine, gpu.at(&coefficients))?;
         let dx = gpu.buffer(sizes.values())?;
         // Past the activation already: neither it nor the residual is needed any more.
         let (upstream, added, activation) = match g {

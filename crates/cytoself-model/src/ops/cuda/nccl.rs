@@ -11,7 +11,7 @@ use cudarc::driver::{CudaEvent, CudaSlice, CudaStream};
 use cudarc::nccl::result::{self, NcclError};
 use cudarc::nccl::sys;
 
-use super::Gpu;
+use super::{Address, Gpu};
 
 /// Bytes of the name of a world of GPUs.
 const NAME: usize = 128;
@@ -34,7 +34,7 @@ pub(crate) fn new_world() -> Result<Vec<u8>> {
     Ok(id.internal.iter().map(|c| c.cast_unsigned()).collect())
 }
 
-/// One rank of several that have a GPU each.
+/// One rank of several that have a GPU each. All sums are taken on one stream, in the order in which they are asked for.
 ///
 /// Tensors whose sums are asked for are copied behind one another into memory of their own, on the stream of the computations. An event
 /// then lets a stream of NCCL's go on with the sum, beside whatever the GPU is told next; another event orders the streams again when
@@ -65,7 +65,7 @@ struct Marks {
     done: CudaEvent,
 }
 
-// SAFETY: a communicator belongs to no thread; NCCL asks that its calls come one at a time, which they do through `&mut`.
+// SAFETY: a communicator belongs to no thread; NCCL asks that its calls come one at a time, which they do, as this is not `Sync`.
 unsafe impl Send for World {}
 
 impl World {
@@ -135,28 +135,58 @@ impl World {
             }
             .w()?;
         }
-        let ready = context.new_event(Some(CU_EVENT_DEFAULT)).w()?;
-        ready.record(main).w()?;
-        self.stream.wait(&ready).w()?;
+        let ready = self.follow()?;
         self.begun.get_or_insert(ready);
-        let array = gpu.at(&values).0 as *mut std::ffi::c_void;
-        // SAFETY: the array has `end` values, is written by nobody else until the streams are in order again, and lives until then.
-        let started = unsafe {
-            result::all_reduce(
-                array.cast_const(),
-                array,
-                end,
-                sys::ncclDataType_t::ncclFloat32,
-                sys::ncclRedOp_t::ncclSum,
-                self.communicator,
-                self.stream.cu_stream().cast(),
-            )
-        };
+        let started = self.sum_at(gpu.at(&values), end, sys::ncclDataType_t::ncclFloat32);
         self.open.push(Sum {
             values,
             length: end,
             places,
         });
+        started
+    }
+
+    /// Replaces `values` (f64, contiguous) by their sums over all ranks, before whatever the GPU is told next.
+    ///
+    /// # Errors
+    /// - NCCL or the driver refuses something.
+    pub(crate) fn sum_now(&self, values: &Tensor) -> Result<()> {
+        let main = self.gpu.stream();
+        main.context().bind_to_thread().w()?;
+        let (at, count) = (self.gpu.values_of::<f64>(values)?, values.elem_count());
+        self.follow()?;
+        let started = self.sum_at(at, count, sys::ncclDataType_t::ncclFloat64);
+        let done = main.context().new_event(None).w()?;
+        done.record(&self.stream).w()?;
+        main.wait(&done).w()?;
+        started
+    }
+
+    /// Lets NCCL's stream wait for the computations so far.
+    fn follow(&self) -> Result<CudaEvent> {
+        let main = self.gpu.stream();
+        let ready = main.context().new_event(Some(CU_EVENT_DEFAULT)).w()?;
+        ready.record(main).w()?;
+        self.stream.wait(&ready).w()?;
+        Ok(ready)
+    }
+
+    /// Begins the sum over ranks of `count` values of the type `kind`, in place.
+    fn sum_at(&self, at: Address, count: usize, kind: sys::ncclDataType_t) -> Result<()> {
+        let array = at.0 as *mut std::ffi::c_void;
+        // SAFETY: the callers give an array of as many values of that type, which nobody else reads or writes until the streams are in
+        // order again, and which lives until then.
+        let started = unsafe {
+            result::all_reduce(
+                array.cast_const(),
+                array,
+                count,
+                kind,
+                sys::ncclRedOp_t::ncclSum,
+                self.communicator,
+                self.stream.cu_stream().cast(),
+            )
+        };
         told(started, "a sum over ranks").map(|_| ())
     }
 

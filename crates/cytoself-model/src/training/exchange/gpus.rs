@@ -1,8 +1,10 @@
-//! Buckets that are summed from GPU to GPU.
+//! Buckets, and sums of batch normalisation, that are summed from GPU to GPU.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Device, Tensor};
 
-use super::{BucketSums, ExchangeTime};
+use super::{BucketSums, ExchangeTime, SumOnGpus};
 use crate::ModelError;
 use crate::ops::{World, identity, new_world};
 use crate::training::team::{Collectives, agree};
@@ -36,7 +38,8 @@ pub(super) fn join(
     let name = team.broadcast(agree(team, name)?)?;
     let place = [team.rank(), team.size()];
     let world = World::join(gpu, &name, place, overlapped).map_err(failed);
-    Ok(Box::new(agree(team, world)?))
+    let world = Arc::new(Mutex::new(agree(team, world)?));
+    Ok(Box::new(Gpus(world)))
 }
 
 fn refused(message: String) -> ModelError {
@@ -54,18 +57,38 @@ fn shared(gpus: &[Vec<u8>]) -> Option<[usize; 2]> {
     Some([first, second])
 }
 
-impl BucketSums for World {
+/// The GPUs of all ranks, seen from one.
+struct Gpus(Arc<Mutex<World>>);
+
+impl Gpus {
+    fn world(&self) -> MutexGuard<'_, World> {
+        // Whoever panicked holding it has ended the training.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BucketSums for Gpus {
     fn begin(&mut self, bucket: Vec<Tensor>) -> Result<(), ModelError> {
-        Ok(World::begin(self, &bucket)?)
+        Ok(self.world().begin(&bucket)?)
     }
 
     fn finish(&mut self) -> Result<Vec<Vec<Tensor>>, ModelError> {
-        Ok(self.collect()?)
+        Ok(self.world().collect()?)
     }
 
     fn time(&mut self) -> ExchangeTime {
-        let [taken, waited] = World::time(self);
+        let [taken, waited] = self.world().time();
         ExchangeTime { taken, waited }
+    }
+
+    fn on_gpus(&self) -> Option<Arc<dyn SumOnGpus>> {
+        Some(Arc::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl SumOnGpus for Gpus {
+    fn sum(&self, values: &Tensor) -> candle_core::Result<()> {
+        self.world().sum_now(values)
     }
 }
 

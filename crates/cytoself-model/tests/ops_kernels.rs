@@ -109,6 +109,8 @@ fn convolutions() -> Vec<ConvGeometry> {
     all.push(geometry(1, [2, 2], [6, 6], 1, 2, Padding::NONE));
     all.push(geometry(3, [64, 64], [4, 4], 3, 1, Padding::uniform(1)));
     all.push(geometry(17, [16, 40], [4, 4], 1, 1, Padding::NONE));
+    all.push(geometry(11, [16, 24], [4, 4], 3, 1, Padding::uniform(1)));
+    all.push(geometry(5, [8, 12], [7, 7], 3, 2, Padding::uniform(1)));
     all
 }
 
@@ -605,6 +607,7 @@ fn an_image_has_the_same_bits_in_any_batch() {
         geometry(9, [64, 40], [25, 25], 3, 1, Padding::uniform(1)),
         geometry(9, [24, 40], [7, 7], 3, 1, Padding::uniform(1)),
         geometry(9, [40, 64], [4, 4], 1, 1, Padding::NONE),
+        geometry(9, [576, 40], [4, 4], 3, 1, Padding::uniform(1)),
     ] {
         let single = ConvGeometry { batch: 1, ..g };
         let (x, w) = (
@@ -618,8 +621,12 @@ fn an_image_has_the_same_bits_in_any_batch() {
         for algorithm in [ConvAlgorithm::Auto, ConvAlgorithm::Gemm] {
             let (mut all, mut one) = (vec![0.0; 9 * length], vec![0.0; length]);
             ops::conv2d_forward(&x, &w, &g, algorithm, &mut all);
-            ops::conv2d_forward(&x[8 * x.len() / 9..], &w, &single, algorithm, &mut one);
-            assert_eq!(bits(&all[8 * length..]), bits(&one), "{algorithm:?} {g:?}");
+            for image in [0, 5, 8] {
+                let x = &x[image * x.len() / 9..(image + 1) * x.len() / 9];
+                ops::conv2d_forward(x, &w, &single, algorithm, &mut one);
+                let found = &all[image * length..][..length];
+                assert_eq!(bits(found), bits(&one), "{algorithm:?} {image} {g:?}");
+            }
         }
     }
     let (x, w) = (values(9 * 1030, 1), values(33 * 1030, 2));

@@ -2,6 +2,7 @@
 
 mod gemm;
 mod im2col;
+mod merged;
 mod pointwise;
 mod winograd;
 
@@ -106,6 +107,7 @@ pub fn conv2d_forward(
     match method(g, algorithm) {
         Method::Pointwise => pointwise::forward(x, w, g, y),
         Method::Winograd => winograd::forward(x, w, g, InstructionSet::detect(), y),
+        Method::Merged => merged::forward(x, w, g, y),
         Method::Patches => gemm::forward(x, w, g, y),
     }
 }
@@ -129,6 +131,7 @@ pub fn conv2d_input_gradient(
     match method(g, algorithm) {
         Method::Pointwise => pointwise::input_gradient(dy, w, g, dx),
         Method::Winograd => winograd::input_gradient(dy, w, g, InstructionSet::detect(), dx),
+        Method::Merged => merged::input_gradient(dy, w, g, dx),
         Method::Patches => gemm::input_gradient(dy, w, g, dx),
     }
 }
@@ -150,8 +153,10 @@ pub fn conv2d_weight_gradient(
         return dw.fill(0.0);
     }
     match method(g, algorithm) {
+        Method::Pointwise if merged::pays_for_weights(g) => merged::weight_gradient(x, dy, g, dw),
         Method::Pointwise => pointwise::weight_gradient(x, dy, g, dw),
         Method::Winograd => winograd::weight_gradient(x, dy, g, InstructionSet::detect(), dw),
+        Method::Merged => merged::weight_gradient(x, dy, g, dw),
         Method::Patches => gemm::weight_gradient(x, dy, g, dw),
     }
 }
@@ -160,6 +165,7 @@ pub fn conv2d_weight_gradient(
 enum Method {
     Pointwise,
     Winograd,
+    Merged,
     Patches,
 }
 
@@ -172,10 +178,10 @@ fn method(g: &ConvGeometry, algorithm: ConvAlgorithm) -> Method {
         ConvAlgorithm::Winograd => winograd::applies(g),
         ConvAlgorithm::Gemm => false,
     };
-    if winograd {
-        Method::Winograd
-    } else {
-        Method::Patches
+    match winograd {
+        true => Method::Winograd,
+        false if merged::pays(g) => Method::Merged,
+        false => Method::Patches,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
 use crate::ops::matrix::{View, multiply};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Patches held at a time, in values (1 MiB: stays in the second-level cache beside the weights' panel).
 const PATCHES: usize = 1 << 18;
@@ -50,6 +51,7 @@ pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
                 g.in_channels,
                 first..last,
                 patches,
+                n,
             );
             let (a, b) = (
                 View::row_major(w.as_ptr(), patch),
@@ -109,7 +111,7 @@ pub(crate) fn input_gradient(dy: &[f32], w: &[f32], g: &ConvGeometry, dx: &mut [
                         b,
                     )
                 };
-                scatter(patches, g, count, top..bottom, maps);
+                scatter(patches, n, g, count, top..bottom, maps);
             }
         });
     });
@@ -119,7 +121,8 @@ pub(crate) fn input_gradient(dy: &[f32], w: &[f32], g: &ConvGeometry, dx: &mut [
 pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], g: &ConvGeometry, dw: &mut [f32]) {
     let (patch, width, plane) = (patch_length(g), g.out_width(), g.out_plane());
     let rows = rows_per_block(g, patch);
-    sum_over_images(g.batch, dw, |image, first, partial| {
+    sum_over_images(g.batch, 1, dw, |images, first, partial| {
+        let image = images.start;
         scratch(patch * rows * width, |patches| {
             for top in (0..g.out_height()).step_by(rows) {
                 let bottom = (top + rows).min(g.out_height());
@@ -130,6 +133,7 @@ pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], g: &ConvGeometry, dw: &mut 
                     g.in_channels,
                     top..bottom,
                     patches,
+                    n,
                 );
                 let a = View::row_major(
                     dy[image * g.out_channels * plane + top * width..].as_ptr(),
@@ -152,19 +156,23 @@ pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], g: &ConvGeometry, dw: &mut 
     });
 }
 
-/// Sums over images with a fixed number of partial sums, added in order: `add(image, first, partial)` adds one image, or
-/// overwrites the partial sum if it is its first.
+/// Sums over images with a fixed number of partial sums, added in order: `add(images, first, partial)` adds at most `together` images,
+/// or overwrites the partial sum if they are its first.
 pub(crate) fn sum_over_images(
     batch: usize,
+    together: usize,
     total: &mut [f32],
-    add: impl Fn(usize, bool, &mut [f32]) + Sync,
+    add: impl Fn(Range<usize>, bool, &mut [f32]) + Sync,
 ) {
     let length = total.len();
-    let parts = (PARTIALS / length.max(1)).clamp(2, TASKS).min(batch);
-    let per_part = batch.div_ceil(parts);
+    let steps = batch.div_ceil(together);
+    let parts = (PARTIALS / length.max(1)).clamp(2, TASKS).min(steps);
+    let per_part = steps.div_ceil(parts) * together;
     let run = |part: usize, partial: &mut [f32]| {
-        for image in part * per_part..((part + 1) * per_part).min(batch) {
-            add(image, image == part * per_part, partial);
+        let last = ((part + 1) * per_part).min(batch);
+        for first in (part * per_part..last).step_by(together) {
+            let images = first..(first + together).min(last);
+            add(images, first == part * per_part, partial);
         }
     };
     let parts = batch.div_ceil(per_part);

@@ -22,20 +22,20 @@ fn source_row(g: &ConvGeometry, y: usize, kh: usize) -> Option<usize> {
         .filter(|row| *row < g.height)
 }
 
-/// Writes `columns[(channel, kh, kw), (y, x)]` for the output rows `rows` of the maps `x: [channels, h, w]`.
+/// Writes `columns[(channel, kh, kw), (y, x)]` for the output rows `rows` of the maps `x: [channels, h, w]`; a row of the matrix begins
+/// `stride` values after the one before.
 pub(crate) fn gather(
     x: &[f32],
     g: &ConvGeometry,
     channels: usize,
     rows: Range<usize>,
     columns: &mut [f32],
+    stride: usize,
 ) {
     let ([kh_n, kw_n], width) = (g.kernel, g.out_width());
     let n = rows.len() * width;
-    for (index, row) in columns[..channels * kh_n * kw_n * n]
-        .chunks_exact_mut(n)
-        .enumerate()
-    {
+    let matrix = columns.chunks_mut(stride).take(channels * kh_n * kw_n);
+    for (index, row) in matrix.map(|row| &mut row[..n]).enumerate() {
         let (c, kh, kw) = (index / (kh_n * kw_n), index / kw_n % kh_n, index % kw_n);
         let map = &x[c * g.in_plane()..][..g.in_plane()];
         let valid = inside(g, kw);
@@ -65,6 +65,7 @@ pub(crate) fn gather(
 /// Adds `columns` of the output rows `rows` back onto the maps `x`: the adjoint of [`gather`].
 pub(crate) fn scatter(
     columns: &[f32],
+    stride: usize,
     g: &ConvGeometry,
     channels: usize,
     rows: Range<usize>,
@@ -72,10 +73,8 @@ pub(crate) fn scatter(
 ) {
     let ([kh_n, kw_n], width) = (g.kernel, g.out_width());
     let n = rows.len() * width;
-    for (index, row) in columns[..channels * kh_n * kw_n * n]
-        .chunks_exact(n)
-        .enumerate()
-    {
+    let matrix = columns.chunks(stride).take(channels * kh_n * kw_n);
+    for (index, row) in matrix.map(|row| &row[..n]).enumerate() {
         let (c, kh, kw) = (index / (kh_n * kw_n), index / kw_n % kh_n, index % kw_n);
         let map = &mut x[c * g.in_plane()..][..g.in_plane()];
         let valid = inside(g, kw);

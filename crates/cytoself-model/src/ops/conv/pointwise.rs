@@ -66,7 +66,8 @@ pub(crate) fn input_gradient(dy: &[f32], w: &[f32], g: &ConvGeometry, dx: &mut [
 /// The gradient of the weights.
 pub(crate) fn weight_gradient(x: &[f32], dy: &[f32], g: &ConvGeometry, dw: &mut [f32]) {
     let plane = g.in_plane();
-    sum_over_images(g.batch, dw, |image, first, partial| {
+    sum_over_images(g.batch, 1, dw, |images, first, partial| {
+        let image = images.start;
         let a = View::row_major(dy[image * g.out_channels * plane..].as_ptr(), plane);
         let b = View::transposed(x[image * g.in_channels * plane..].as_ptr(), plane);
         // SAFETY: `partial` belongs to this task; the shapes are those of the slices.

@@ -45,6 +45,9 @@ pub(crate) fn applies(g: &ConvGeometry) -> bool {
     g.kernel == [3, 3] && g.stride == 1 && [top, bottom, left, right].iter().all(|p| *p <= 2)
 }
 
+/// Tiles of a map below which a product over the patches of several images is faster.
+const FEWEST_TILES: usize = 8;
+
 /// Whether it should be faster than the product over patches: every task reads all transformed kernels, so they must either stay in
 /// the third-level cache or be used for enough tiles. By arithmetic, not yet by measurement on every shape. The batch has no say, so
 /// that an image's result does not depend on it.
@@ -52,7 +55,7 @@ pub(crate) fn pays(g: &ConvGeometry) -> bool {
     let channels_suffice = g.in_channels.min(g.out_channels) >= 8;
     let kernels_stay = POINTS * g.in_channels * g.out_channels <= 1 << 20;
     let tiles = g.out_height().div_ceil(4) * g.out_width().div_ceil(4);
-    applies(g) && channels_suffice && (kernels_stay || tiles >= 32)
+    applies(g) && channels_suffice && tiles >= FEWEST_TILES && (kernels_stay || tiles >= 32)
 }
 
 /// `y = conv(x, w)`.

@@ -3,7 +3,7 @@
     python3 benches/gpu/step.py --program target/release/examples/throughput --preset paper torch-split9 --batch 32 128 --output step.json
 
 PyTorch runs the network of `../peers/twin.py` (the lean quantiser: product and argmin) eager and through `torch.compile`, in NCHW and in
-channels-last, with fused AdamW; each measurement in a process of its own, so that the memory is its own too. Memory is what nvidia-smi
+channels-last, with fused AdamW; ours also replays the step as a CUDA graph; each measurement in a process of its own, so that the memory is its own too. Memory is what nvidia-smi
 says the card holds at most, less what it held before. The share is that of the FLOP of torch's counter at the rate of a large matrix
 product. `--dry` tries the script on the processor with a small network.
 """
@@ -93,9 +93,9 @@ def run(command, device):
     return json.loads(out.stdout.strip().splitlines()[-1]) | {"memory": most}
 
 
-def ours(a, preset, what, batch, name, device):
+def ours(a, preset, what, batch, name, device, graph=False):
     command = [a.program, "--what", what, "--preset", preset, "--batch-size", batch, "--steps", a.steps, "--classes", a.classes, "--quiet"]
-    found = run([*command, "--device", device, "--precision", name], device)
+    found = run([*command, "--device", device, "--precision", name, *["--cuda-graph"][: graph]], device)
     if "step_seconds" in found:
         times = sorted(found["step_seconds"])
         found["seconds"] = times[len(times) // 2]
@@ -146,13 +146,15 @@ def main():
 
 def compare(a, preset, what, batch, name, device, config, limits):
     found = {"ours": ours(a, preset, what, batch, name, device)}
+    if not a.dry:
+        found["ours, CUDA graph"] = ours(a, preset, what, batch, name, device, graph=True)
     for form, last, compiled in FORMS:
         if compiled and a.dry:
             continue
         job = dict(what=what, batch=batch, precision=name, device=device, steps=a.steps, classes=a.classes, config=str(config))
         job |= dict(last=last, compiled=compiled, dry=a.dry)
         found["torch " + form] = run([sys.executable, __file__, "--inside", json.dumps(job)], device)
-    done = [f for c, f in found.items() if c != "ours" and "seconds" in f]
+    done = [f for c, f in found.items() if c.startswith("torch") and "seconds" in f]
     best = min((f["seconds"] for f in done), default=None)
     flops = done[0]["flops"] if done else None
     rows = []

@@ -3,14 +3,15 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use candle_core::{Device, Tensor};
 use cytoself_io::{CropSource, CropTable, IoError, Split};
 use cytoself_model::ops::RngKey;
 use cytoself_model::{
-    Config, Crop, Embedder, EmbeddingValues, EpochReport, Feed, Model, ModelError, OutputName,
-    Placement, Symmetry, Trainer, TrainingData, TrainingObserver,
+    Config, Crop, Embedder, EmbeddingValues, EpochReport, Feed, Model, ModelError, ModelFolder,
+    OutputName, Placement, Symmetry, Trainer, TrainingData, TrainingObserver,
 };
 
 use super::{Failure, Found};
@@ -82,19 +83,36 @@ fn random(stream: u64, values: &mut [f32]) {
 
 /// The measures of every epoch of a small training with all symmetries.
 pub(crate) fn training(device: &Device) -> Result<Found, Failure> {
+    trained(Placement::on(device.clone()), 1)
+}
+
+/// As [`training`], of two epochs, with the weights, and with steps that are replayed as a CUDA graph or not.
+pub(crate) fn graph_training(device: &Device, cuda_graph: bool) -> Result<Found, Failure> {
+    trained(Placement::on(device.clone()).with_cuda_graph(cuda_graph), 2)
+}
+
+fn trained(placement: Placement, epochs: usize) -> Result<Found, Failure> {
     let mut config = Config::preset("torch-micro")?;
     // Seven of them train.
     let crops = Crops::new(11, &config.model.channels);
     config.model.classes = Crops::PROTEINS;
     config.training.batch = 3;
-    config.training.epochs = 1;
+    config.training.epochs = epochs;
     config.training.augmentation = cytoself_model::AugmentationGroup::Dihedral;
+    if epochs > 1 {
+        // What changes from step to step, and what is read besides the measures.
+        config.training.schedule.warmup_steps = 3;
+        config.model.levels[0].quantizer.revive_after = 2;
+    }
     let data = TrainingData::new(&crops, &config.model.channels, &crops.splits(), None)?;
     let data = data.normalized(config.model.normalization);
     let folder = Folder::new()?;
-    let placement = Placement::on(device.clone());
     let mut trainer = Trainer::start_at(&folder.0, config, &data, &placement)?;
-    trainer.run(&mut Quiet)?;
+    let mut quiet = Quiet::default();
+    trainer.run(&mut quiet)?;
+    if let Some(text) = quiet.notice {
+        return Err(text.into());
+    }
     let mut found = Found::new();
     for row in &trainer.state().history.rows {
         for (split, measures) in [("train", &row.train), ("val", &row.validation)] {
@@ -104,30 +122,65 @@ pub(crate) fn training(device: &Device) -> Result<Found, Failure> {
             }
         }
     }
+    if epochs > 1 {
+        let weights = ModelFolder::open(&folder.0)?.last()?;
+        let mut weights: Vec<_> = weights.tensors().iter().collect();
+        weights.sort_by_key(|(name, _)| name.as_str());
+        for (name, values) in weights {
+            found.push((name.clone(), values.to_dtype(candle_core::DType::F32)?));
+        }
+    }
     Ok(found)
+}
+
+/// All outputs of more crops than fit a batch, in batches that are replayed as a CUDA graph or not.
+pub(crate) fn graph_embedding(device: &Device, cuda_graph: bool) -> Result<Found, Failure> {
+    let outputs = ["encoder2", "vqvec1", "vqind2", "vqindhist1"];
+    embedded(device, &outputs, cuda_graph)
 }
 
 /// The encoder's outputs of more crops than fit a batch.
 pub(crate) fn embedding(device: &Device) -> Result<Found, Failure> {
+    embedded(device, &["encoder1", "encoder2"], false)
+}
+
+fn embedded(device: &Device, outputs: &[&str], cuda_graph: bool) -> Result<Found, Failure> {
     let mut config = Config::preset("torch-micro")?.model;
     let crops = Crops::new(11, &config.channels);
     config.classes = Crops::PROTEINS;
-    let embedder = Embedder::new(&Model::new(&config, 5, device)?)?;
-    let outputs: [OutputName; 2] = ["encoder1".parse()?, "encoder2".parse()?];
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let mut embedder = Embedder::new(&Model::new(&config, 5, device)?)?;
+    if cuda_graph {
+        let told = Arc::clone(&told);
+        embedder = embedder.with_cuda_graph(move |text| {
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(text.to_string());
+        })?;
+    }
+    let outputs = outputs.iter().map(|name| name.parse());
+    let outputs: Vec<OutputName> = outputs.collect::<Result<_, _>>()?;
     let rows: Vec<usize> = (0..crops.table.len()).rev().collect();
     let mut found = Found::new();
     let mut progress = |_, _| ControlFlow::Continue(());
     embedder.run(&crops, &rows, &outputs, 2, &mut progress, &mut |block| {
         for (name, values) in block.outputs {
-            if let EmbeddingValues::Dense(values) = values {
-                let shape = values.dim();
-                let values = Tensor::from_vec(values.into_iter().collect(), shape, &Device::Cpu)?;
-                found.push((format!("{name}, crops from {}", block.places.start), values));
-            }
+            let (shape, values): (_, Vec<f32>) = match values {
+                EmbeddingValues::Dense(values) => (values.dim(), values.into_iter().collect()),
+                EmbeddingValues::Indices(codes) => {
+                    (codes.dim(), codes.into_iter().map(f32::from).collect())
+                }
+            };
+            let values = Tensor::from_vec(values, shape, &Device::Cpu)?;
+            found.push((format!("{name}, crops from {}", block.places.start), values));
         }
         Ok(())
     })?;
-    Ok(found)
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    match told.first() {
+        Some(text) => Err(text.as_str().into()),
+        None => Ok(found),
+    }
 }
 
 /// Random crops in memory, of the size of `torch-micro`.
@@ -193,11 +246,19 @@ impl CropSource for Crops {
     }
 }
 
-pub(crate) struct Quiet;
+/// Hears what a training says instead of doing what it was asked for.
+#[derive(Default)]
+pub(crate) struct Quiet {
+    pub(crate) notice: Option<String>,
+}
 
 impl TrainingObserver for Quiet {
     fn batch(&mut self, _: u64, _: u64) -> ControlFlow<()> {
         ControlFlow::Continue(())
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.notice = Some(text.to_string());
     }
 
     fn epoch(&mut self, _: &EpochReport<'_>) {}

@@ -18,24 +18,29 @@ fn tolerance(precision: Precision, multiplies: bool) -> f64 {
     }
 }
 
-/// Compares everything; prints a line for each and tells whether all is within tolerance.
-pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<bool, Failure> {
+/// Compares everything whose name contains `only`; prints a line for each and tells whether all is within tolerance.
+pub(crate) fn all(
+    device: &Device,
+    precision: Precision,
+    small: bool,
+    only: &str,
+) -> Result<bool, Failure> {
     let mut fine = true;
+    let mut check = |name: &str, limit, f: &dyn Fn() -> Result<(Found, Found), Failure>| {
+        if name.contains(only) {
+            fine &= told(name, precision, limit, f());
+        }
+    };
     for case in cases::all(small) {
         let limit = tolerance(precision, case.multiplies);
-        let compared =
-            operation(&case, &Device::Cpu).and_then(|here| Ok((here, operation(&case, device)?)));
-        fine &= told(&case.name, precision, limit, compared);
+        check(&case.name, limit, &|| {
+            Ok((operation(&case, &Device::Cpu)?, operation(&case, device)?))
+        });
     }
     let both = |f: &dyn Fn(&Device) -> Result<Found, Failure>| Ok((f(&Device::Cpu)?, f(device)?));
-    fine &= told("adam", precision, 2e-6, both(&adam));
-    fine &= told(
-        "split quantize",
-        precision,
-        2e-6,
-        both(&|d| quantizer(d, small)),
-    );
-    fine &= told("feed", precision, 0.0, both(&batches::feed));
+    check("adam", 2e-6, &|| both(&adam));
+    check("split quantize", 2e-6, &|| both(&|d| quantizer(d, small)));
+    check("feed", 0.0, &|| both(&batches::feed));
     let presets = ["torch-micro", "small", "paper", "torch-split9"];
     // Rounding grows from layer to layer, and codes that are nearly as near as others change.
     let limit = match precision {
@@ -45,20 +50,24 @@ pub(crate) fn all(device: &Device, precision: Precision, small: bool) -> Result<
     };
     for preset in &presets[..if small { 1 } else { presets.len() }] {
         let name = format!("network {preset}");
-        fine &= told(&name, precision, limit, both(&|d| network(preset, d)));
+        check(&name, limit, &|| both(&|d| network(preset, d)));
     }
-    fine &= told("embedding", precision, limit, both(&batches::embedding));
-    // On an emulated GPU it takes minutes.
-    if small && precision != Precision::F32 {
-        return Ok(fine);
+    check("embedding", limit, &|| both(&batches::embedding));
+    if device.is_cuda() {
+        check("embedding by a CUDA graph", 0.0, &|| {
+            alike(|graph| batches::graph_embedding(device, graph))
+        });
     }
-    // Adam's first steps follow the signs of gradients, of which rounding decides the smallest.
-    fine &= told(
-        "training",
-        precision,
-        limit.max(2e-2),
-        both(&batches::training),
-    );
+    // On an emulated GPU they take minutes.
+    if !small || precision == Precision::F32 {
+        // Adam's first steps follow the signs of gradients, of which rounding decides the smallest.
+        check("training", limit.max(2e-2), &|| both(&batches::training));
+        if device.is_cuda() {
+            check("training by a CUDA graph", 0.0, &|| {
+                alike(|graph| batches::graph_training(device, graph))
+            });
+        }
+    }
     Ok(fine)
 }
 
@@ -93,6 +102,11 @@ pub(crate) fn ranks(name: &str) -> Result<bool, Failure> {
         "{{\"op\": \"two ranks on one GPU, NCCL\", \"refused\": {refused:?}, \"ok\": {right}}}"
     );
     Ok(fine && right)
+}
+
+/// The results without and with a CUDA graph.
+fn alike(f: impl Fn(bool) -> Result<Found, Failure>) -> Result<(Found, Found), Failure> {
+    Ok((f(false)?, f(true)?))
 }
 
 /// Prints the largest difference of two sets of results.

@@ -69,7 +69,7 @@ fn train(
     let placement = Placement::on(device).with_team(Arc::new(rank));
     let placement = placement.with_nccl(nccl);
     let mut trainer = Trainer::start_at(&folder.0, config, &data, &placement)?;
-    trainer.run(&mut Quiet)?;
+    trainer.run(&mut Quiet::default())?;
     Ok(trainer.state().clone())
 }
 

@@ -1,12 +1,16 @@
 //! Crops in, representations out, in constant memory.
 
 mod fetch;
+#[cfg(feature = "candle-cuda")]
+mod graph;
 mod output;
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
+#[cfg(feature = "candle-cuda")]
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use candle_core::{Device, Tensor};
@@ -14,7 +18,7 @@ use cytoself_io::CropSource;
 use ndarray::{Array2, ArrayView4};
 
 use fetch::Fetcher;
-use output::Started;
+use output::{Computed, Started};
 pub use output::{OutputKind, OutputName};
 
 use crate::ModelError;
@@ -55,6 +59,8 @@ pub enum EmbeddingValues {
 pub struct Embedder {
     model: Model,
     proteins: Vec<String>,
+    #[cfg(feature = "candle-cuda")]
+    graph: Option<Mutex<graph::EmbedGraph>>,
 }
 
 impl Embedder {
@@ -77,6 +83,8 @@ impl Embedder {
         Ok(Self {
             model,
             proteins: folder.proteins()?,
+            #[cfg(feature = "candle-cuda")]
+            graph: None,
         })
     }
 
@@ -88,7 +96,31 @@ impl Embedder {
         Ok(Self {
             model: model.frozen()?,
             proteins: Vec::new(),
+            #[cfg(feature = "candle-cuda")]
+            graph: None,
         })
+    }
+
+    /// Lets the GPU replay batches as a CUDA graph, which spares the host their launches. The first batch of a size is computed as ever, the
+    /// second in a row captured, the results are the same to the bit; where the driver cannot capture, `told` gets a line and all batches
+    /// are computed as ever.
+    ///
+    /// # Errors
+    /// - the network is not on a GPU.
+    pub fn with_cuda_graph(
+        self,
+        told: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, ModelError> {
+        #[cfg(feature = "candle-cuda")]
+        if let Device::Cuda(device) = self.model.device() {
+            let graph = graph::EmbedGraph::new(device.clone(), Box::new(told));
+            return Ok(Self {
+                graph: Some(Mutex::new(graph)),
+                ..self
+            });
+        }
+        let _ = told;
+        Err(no_gpu_for_a_graph())
     }
 
     /// The network.
@@ -119,7 +151,8 @@ impl Embedder {
         let images = Tensor::from_vec(pixels, images.dim(), self.model.device())?;
         // Locking memory for a single batch takes longer than it spares.
         let fetcher = Fetcher::new(&Device::Cpu, 0)?;
-        self.start(&images, outputs, &fetcher)?.finish()
+        let again = |images: &Tensor| self.compute(images, outputs);
+        self.start(&images, outputs, &fetcher)?.finish(again)
     }
 
     /// Streams the representations of `rows` of `source` into `sink`, `batch` crops at a time, in order.
@@ -174,7 +207,8 @@ impl Embedder {
             let (mut done, mut under_way) = (0, VecDeque::new());
             let mut deliver = |(places, started): (Range<usize>, Started)| {
                 let done = places.end;
-                let outputs = outputs.iter().copied().zip(started.finish()?).collect();
+                let values = started.finish(|images| self.compute(images, outputs))?;
+                let outputs = outputs.iter().copied().zip(values).collect();
                 sink(EmbeddingBlock { places, outputs })?;
                 if progress(done as u64, rows.len() as u64).is_break() {
                     return Err(ModelError::Cancelled {
@@ -205,6 +239,19 @@ impl Embedder {
         outputs: &[OutputName],
         fetcher: &Fetcher,
     ) -> Result<Started, ModelError> {
+        #[cfg(feature = "candle-cuda")]
+        if let Some(graph) = &self.graph {
+            let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(computed) = graph.compute(self, images, outputs)? {
+                // Before the next batch, which overwrites them, is computed.
+                return computed.send(fetcher);
+            }
+        }
+        self.compute(images, outputs)?.send(fetcher)
+    }
+
+    /// The outputs of a batch, where the network is.
+    fn compute(&self, images: &Tensor, outputs: &[OutputName]) -> Result<Computed, ModelError> {
         let pass = Pass::evaluate();
         let global = outputs.iter().any(|o| o.level() == 2);
         let local = outputs
@@ -229,6 +276,11 @@ impl Embedder {
             _ => (*output, &level1),
         };
         let wanted: Vec<_> = outputs.iter().map(of).collect();
-        Started::new(&wanted, level2.iter().chain([&level1]), fetcher)
+        Computed::new(&wanted, level2.iter().chain([&level1]))
     }
+}
+
+/// What is said to whoever wants a CUDA graph without a GPU.
+pub(crate) fn no_gpu_for_a_graph() -> ModelError {
+    ModelError::config("CUDA graph", "a GPU (device cuda)", "the processor")
 }

@@ -78,6 +78,8 @@ pub use measures::Measures;
 pub use metrics::{EXTRA_METRICS, METRICS, MeanMetrics, Metrics};
 pub use model::{Forward, Level, Model};
 pub use parameters::{Kind, Parameter, Parameters};
+#[cfg(feature = "candle-cuda")]
+pub use training::GraphSteps;
 #[cfg(feature = "mpi")]
 pub use training::Mpi;
 pub use training::{

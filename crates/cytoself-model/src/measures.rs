@@ -44,19 +44,57 @@ impl Measures {
         // Before the first wait.
         let joined = match self.scalars.is_empty() {
             true => None,
-            false => Some(Tensor::stack(&self.scalars, 0)?),
+            false => Some(self.joined()?),
         };
         for (name, tally) in &self.tallies {
             metrics.set(name, tally.perplexity()?);
         }
-        let Some(joined) = joined else {
-            return Ok(metrics);
-        };
-        let values: Vec<f32> = joined.to_vec1()?;
-        for ((name, value), divisor) in self.names.iter().zip(values).zip(&self.divisors) {
-            metrics.set(name, f64::from(value) / divisor);
+        if let Some(joined) = joined {
+            let values: Vec<f32> = joined.to_vec1()?;
+            name_values(&self.names, &values, &self.divisors, &mut metrics);
         }
         Ok(metrics)
+    }
+
+    /// The scalars in a row; there must be one.
+    pub(crate) fn joined(&self) -> candle_core::Result<Tensor> {
+        Tensor::stack(&self.scalars, 0)
+    }
+}
+
+fn name_values(names: &[String], values: &[f32], divisors: &[f64], metrics: &mut Metrics) {
+    for ((name, value), divisor) in names.iter().zip(values).zip(divisors) {
+        metrics.set(name, f64::from(*value) / divisor);
+    }
+}
+
+/// What the numbers of a batch are called, for numbers that were read in another way.
+#[cfg(feature = "candle-cuda")]
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    names: Vec<String>,
+    divisors: Vec<f64>,
+    tallies: Vec<String>,
+}
+
+#[cfg(feature = "candle-cuda")]
+impl Names {
+    pub(crate) fn of(measures: &Measures) -> Self {
+        Self {
+            names: measures.names.clone(),
+            divisors: measures.divisors.clone(),
+            tallies: measures.tallies.iter().map(|(n, _)| n.clone()).collect(),
+        }
+    }
+
+    /// As [`Measures::read`], from the values of [`Measures::joined`] and the uses of the codes.
+    pub(crate) fn metrics(&self, values: &[f32], uses: &[Vec<u32>]) -> Metrics {
+        let mut metrics = Metrics::default();
+        name_values(&self.names, values, &self.divisors, &mut metrics);
+        for (name, uses) in self.tallies.iter().zip(uses) {
+            metrics.set(name, cytoself_vq::perplexity(uses.iter().copied()));
+        }
+        metrics
     }
 }
 

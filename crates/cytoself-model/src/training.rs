@@ -8,6 +8,8 @@ pub(crate) mod data;
 mod events;
 mod exchange;
 mod fingerprint;
+#[cfg(feature = "candle-cuda")]
+mod graph;
 mod history;
 pub(crate) mod loader;
 mod memory;
@@ -27,6 +29,8 @@ pub use checkpoint::{ModelFolder, TrainingState};
 pub use data::TrainingData;
 pub use events::EventWriter;
 pub use fingerprint::check_alike;
+#[cfg(feature = "candle-cuda")]
+pub use graph::GraphSteps;
 pub use history::{History, HistoryRow};
 pub use memory::StepMemory;
 pub use outcome::{Ending, EpochReport, TrainingObserver, TrainingOutcome};

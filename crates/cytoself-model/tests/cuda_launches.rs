@@ -117,7 +117,10 @@ fn kind(argument: &str) -> &'static str {
     let is = |words: &[&str]| words.contains(&argument);
     if ends(&["as u64"]) || is(&["seed", "stream", "step"]) {
         "u64"
-    } else if ends(&["as f64"]) || is(&["momentum", "count", "kept.count"]) {
+    } else if ends(&["as f64"])
+        || is(&["momentum", "count", "kept.count"])
+        || is(&["beta1", "beta2", "eps", "weight_decay"])
+    {
         "f64"
     } else if is(&["self.eps", "self.p", "1.0f32"]) {
         "f32"

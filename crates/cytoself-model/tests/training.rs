@@ -11,8 +11,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use candle_core::Device;
 use cytoself_model::{
-    Config, Embedder, EmbeddingValues, Ending, ModelError, ModelFolder, Trainer, Weights,
+    Config, Embedder, EmbeddingValues, Ending, Model, ModelError, ModelFolder, Placement, Trainer,
+    Weights,
 };
 use run::{Stop, data};
 use toy::Toy;
@@ -201,6 +203,25 @@ fn a_finished_training_stays_and_more_epochs_go_on() {
         .unwrap();
     train(&long, config(2, 2), &toy);
     assert_eq!(results(&short), results(&long));
+}
+
+#[test]
+fn a_cuda_graph_wants_a_gpu() {
+    let dir = tempfile::tempdir().unwrap();
+    let (toy, path) = (Toy::new(20, 40, 2), dir.path());
+    let data = data(&toy);
+    let placement = Placement::default().with_cuda_graph(true);
+    let started = Trainer::start_at(path, config(2, 1), &data, &placement);
+    let text = started.err().unwrap().to_string();
+    assert!(
+        text.contains("CUDA graph") && !text.contains('\n'),
+        "{text}"
+    );
+    // Nothing was begun.
+    assert!(ModelFolder::open(path).is_err());
+    let model = Model::new(&config(2, 1).model, 1, &Device::Cpu).unwrap();
+    let embedder = Embedder::new(&model).unwrap();
+    assert!(embedder.with_cuda_graph(|_| ()).is_err());
 }
 
 #[test]

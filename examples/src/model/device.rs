@@ -1,4 +1,4 @@
-//! `--device` and `--precision`.
+//! `--device`, `--precision` and `--cuda-graph`.
 
 use std::path::PathBuf;
 
@@ -18,6 +18,10 @@ pub struct DeviceArgs {
     /// How a GPU multiplies: f32, tf32 or bf16
     #[arg(long, value_name = "P", default_value = "f32")]
     pub precision: String,
+    /// Let a GPU replay training steps and batches of an embedding as a CUDA graph: less work for the host, the same results, more
+    /// memory
+    #[arg(long)]
+    pub cuda_graph: bool,
 }
 
 impl Default for DeviceArgs {
@@ -25,6 +29,7 @@ impl Default for DeviceArgs {
         Self {
             device: "cpu".into(),
             precision: "f32".into(),
+            cuda_graph: false,
         }
     }
 }
@@ -42,6 +47,11 @@ impl DeviceArgs {
             return Err(Failure::input(format!(
                 "--precision {precision}: the processor computes in f32; leave --precision out, or add --device cuda"
             )));
+        }
+        if self.device == "cpu" && self.cuda_graph {
+            return Err(Failure::input(
+                "--cuda-graph: the processor has none; leave it out, or add --device cuda",
+            ));
         }
         Ok(open_device(
             &self.device,
@@ -71,6 +81,7 @@ mod tests {
         DeviceArgs {
             device: device.into(),
             precision: precision.into(),
+            ..DeviceArgs::default()
         }
         .open()
     }
@@ -88,5 +99,13 @@ mod tests {
             };
             assert!(text.contains(word) && !text.contains('\n'), "{text}");
         }
+        let graph = DeviceArgs {
+            cuda_graph: true,
+            ..DeviceArgs::default()
+        };
+        let Err(Failure::Input(text)) = graph.open() else {
+            panic!("a CUDA graph on the processor")
+        };
+        assert!(text.contains("--cuda-graph"), "{text}");
     }
 }

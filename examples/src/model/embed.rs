@@ -119,7 +119,11 @@ pub fn embed_from(
         .iter()
         .map(|o| o.parse())
         .collect::<Result<Vec<OutputName>, ModelError>>()?;
-    let embedder = Embedder::open_on(&args.model, &args.device.open()?)?;
+    let mut embedder = Embedder::open_on(&args.model, &args.device.open()?)?;
+    if args.device.cuda_graph {
+        let told = common.clone();
+        embedder = embedder.with_cuda_graph(move |text| told.say(text))?;
+    }
     let splits = split::known(source.table(), &args.model)?;
     let rows = choose(args, source, &splits)?;
     let rows = args.shard.map_or(&rows[..], |s| s.of(&rows));

@@ -114,6 +114,10 @@ impl TrainingObserver for Reporter<'_> {
         }
     }
 
+    fn notice(&mut self, text: &str) {
+        self.common.say(text);
+    }
+
     fn epoch(&mut self, report: &EpochReport<'_>) {
         self.progress = None;
         let row = report.row;

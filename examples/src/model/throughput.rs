@@ -26,7 +26,7 @@ pub struct ThroughputArgs {
     /// Crops in a batch
     #[arg(long, value_name = "B", default_value_t = 32)]
     pub batch_size: usize,
-    /// Steps to time, after one that is not counted
+    /// Steps to time, after one that is not counted, or two with --cuda-graph
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub steps: usize,
     /// Device and precision
@@ -97,12 +97,19 @@ pub fn throughput(args: &ThroughputArgs, common: &Common) -> Result<Throughput, 
             let mut adam = adam(&model, &config)?;
             let images = Tensor::from_vec(images.iter().copied().collect(), images.dim(), &device)?;
             let labels = Tensor::new(labels, &device)?;
+            if args.device.cuda_graph {
+                return replayed_steps(args, common, (model, adam), [&images, &labels]);
+            }
             measure(args, &device, |step| {
                 train_step(&model, &mut adam, &images, &labels, common.seed, step)
             })
         }
         What::Embed => {
-            let embedder = Embedder::new(&model)?;
+            let mut embedder = Embedder::new(&model)?;
+            if args.device.cuda_graph {
+                let told = common.clone();
+                embedder = embedder.with_cuda_graph(move |text| told.say(text))?;
+            }
             let output: OutputName = "vqvec2".parse()?;
             measure(args, &device, |_| {
                 embedder.embed(images.view(), &[output]).map(|_| ())
@@ -164,6 +171,41 @@ fn train_step(
     Ok(())
 }
 
+/// Steps that a GPU replays as a CUDA graph.
+#[cfg(feature = "candle-cuda")]
+fn replayed_steps(
+    args: &ThroughputArgs,
+    common: &Common,
+    (model, adam): (Model, Adam),
+    [images, labels]: [&Tensor; 2],
+) -> Result<Throughput, Failure> {
+    let device = model.device().clone();
+    let mut steps = cytoself_model::GraphSteps::new(model, adam)?;
+    measure(args, &device, |step| {
+        let noise = Noise {
+            seed: common.seed,
+            step,
+        };
+        steps.step(images, labels, &LossWeights::new(0.0125), noise)?;
+        if let Some(text) = steps.refused() {
+            common.say(text);
+        }
+        Ok(())
+    })
+}
+
+#[cfg(not(feature = "candle-cuda"))]
+fn replayed_steps(
+    _: &ThroughputArgs,
+    _: &Common,
+    _: (Model, Adam),
+    _: [&Tensor; 2],
+) -> Result<Throughput, Failure> {
+    Err(Failure::input(
+        "--cuda-graph: this program was built without CUDA",
+    ))
+}
+
 fn measure(
     args: &ThroughputArgs,
     device: &Device,
@@ -174,10 +216,12 @@ fn measure(
         // What a GPU does it does after the call has returned.
         device.synchronize().map_err(ModelError::from)
     };
-    step(0)?;
+    // The second step is the one that a graph is captured in.
+    let first = if args.device.cuda_graph { 2 } else { 1 };
+    (0..first).try_for_each(&mut step)?;
     let before = cpu_seconds();
     let mut step_seconds = Vec::with_capacity(args.steps);
-    for index in 1..=args.steps as u64 {
+    for index in first..first + args.steps as u64 {
         if interrupted() {
             return Err(Failure::Interrupted("nothing was written".into()));
         }

@@ -205,7 +205,8 @@ fn train_with(
     let placement = Placement::on(placement)
         .with_team(Arc::clone(team))
         .with_overlap(!args.no_overlap)
-        .with_nccl(!args.no_nccl);
+        .with_nccl(!args.no_nccl)
+        .with_cuda_graph(args.device.cuda_graph);
     let budget = Budget::new(args.max_memory, team.size());
     // Rank 0 makes the folder: whether it was there is for it to say.
     let started = args.resume && args.out.join("state.json").is_file();

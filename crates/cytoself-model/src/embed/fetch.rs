@@ -33,13 +33,16 @@ impl Fetcher {
         })
     }
 
-    /// Sends a tensor, f32 or u32, on its way.
+    /// Sends a tensor, f32 or u32, on its way; whoever overwrites a GPU's tensor after this does not change what arrives.
     pub(super) fn fetch(&self, t: &Tensor) -> Result<Fetched, ModelError> {
         #[cfg(feature = "candle-cuda")]
         if let Some(returns) = &self.returns {
             return Ok(Fetched::OnTheWay(returns.start(t)?));
         }
-        Ok(Fetched::Here(t.clone()))
+        match t.device().is_cpu() {
+            true => Ok(Fetched::Here(t.clone())),
+            false => Ok(Fetched::Here(t.copy()?)),
+        }
     }
 }
 

@@ -88,43 +88,102 @@ impl OutputName {
     }
 }
 
-/// The outputs of a batch on their way to the host.
-pub(super) struct Started {
-    outputs: Vec<(OutputKind, (usize, usize), Fetched)>,
-    /// The loss of each quantiser, which is finite where its vectors are, and what knows which are not.
-    checks: Vec<(Fetched, Tally)>,
+/// The outputs of a batch where they were computed.
+#[derive(Clone)]
+pub(super) struct Computed {
+    outputs: Vec<(OutputKind, Tensor)>,
+    /// The loss of each quantiser, which is finite where its vectors are.
+    losses: Vec<Tensor>,
+    vectors: Vectors,
 }
 
-impl Started {
-    /// Sends the outputs `wanted`, each of its level, on their way, and what tells whether all vectors of `levels` are finite.
+/// What knows which vectors are not finite.
+#[derive(Clone)]
+enum Vectors {
+    Counted(Vec<Tally>),
+    /// The batch, to be computed once more.
+    #[cfg(feature = "candle-cuda")]
+    Of(Tensor),
+}
+
+impl Computed {
+    /// The outputs `wanted`, each of its level, and what tells whether all vectors of `levels` are finite.
     pub(super) fn new<'a>(
         wanted: &[(OutputName, &Level)],
         levels: impl Iterator<Item = &'a Level>,
-        fetcher: &Fetcher,
     ) -> Result<Self, ModelError> {
-        let send = |(name, level): &(OutputName, &Level)| {
+        let output = |(name, level): &(OutputName, &Level)| {
             let tensor = name.tensor(level)?.flatten_from(1)?;
-            Ok((name.kind, tensor.dims2()?, fetcher.fetch(&tensor)?))
+            Ok((name.kind, tensor.contiguous()?))
         };
-        let check = |quantized: &Quantized| {
-            let loss = fetcher.fetch(&quantized.commitment_loss)?;
-            Ok((loss, quantized.tally.clone()))
-        };
+        let quantized: Vec<&Quantized> = levels.filter_map(|l| l.quantized.as_ref()).collect();
+        let tallies = quantized.iter().map(|q| q.tally.clone()).collect();
         Ok(Self {
-            outputs: wanted.iter().map(send).collect::<Result<_, ModelError>>()?,
-            checks: levels
-                .filter_map(|level| level.quantized.as_ref().map(check))
+            outputs: wanted
+                .iter()
+                .map(output)
                 .collect::<Result<_, ModelError>>()?,
+            losses: quantized
+                .iter()
+                .map(|q| q.commitment_loss.clone())
+                .collect(),
+            vectors: Vectors::Counted(tallies),
         })
     }
 
-    /// A line per crop of each output, once they are here.
-    pub(super) fn finish(self) -> Result<Vec<EmbeddingValues>, ModelError> {
-        for (loss, tally) in self.checks {
-            if !loss.floats()?.iter().all(|v| v.is_finite()) {
-                // Names the vector, or finds that only the square was too large.
-                tally.counts()?;
-            }
+    /// The same tensors, which hold the results of another batch by now.
+    #[cfg(feature = "candle-cuda")]
+    pub(super) fn again(&self, images: &Tensor) -> Self {
+        Self {
+            vectors: Vectors::Of(images.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// All results, in one order.
+    #[cfg(feature = "candle-cuda")]
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.outputs.iter().map(|(_, t)| t).chain(&self.losses)
+    }
+
+    /// Sends everything on its way.
+    pub(super) fn send(self, fetcher: &Fetcher) -> Result<Started, ModelError> {
+        let output = |(kind, tensor): (OutputKind, Tensor)| {
+            Ok((kind, tensor.dims2()?, fetcher.fetch(&tensor)?))
+        };
+        let losses = self.losses.iter().map(|loss| fetcher.fetch(loss));
+        Ok(Started {
+            losses: losses.collect::<Result<_, ModelError>>()?,
+            vectors: self.vectors,
+            outputs: self
+                .outputs
+                .into_iter()
+                .map(output)
+                .collect::<Result<_, ModelError>>()?,
+        })
+    }
+}
+
+/// The outputs of a batch on their way to the host.
+pub(super) struct Started {
+    outputs: Vec<(OutputKind, (usize, usize), Fetched)>,
+    losses: Vec<Fetched>,
+    vectors: Vectors,
+}
+
+impl Started {
+    /// A line per crop of each output, once they are here; `compute` computes a batch once more.
+    pub(super) fn finish(
+        self,
+        compute: impl FnOnce(&Tensor) -> Result<Computed, ModelError>,
+    ) -> Result<Vec<EmbeddingValues>, ModelError> {
+        let mut finite = true;
+        for loss in self.losses {
+            finite &= loss.floats()?.iter().all(|v| v.is_finite());
+        }
+        if !finite {
+            // Names the vector, or finds that only the square was too large.
+            self.vectors.refuse_no_numbers(compute)?;
         }
         let arrived = |(kind, shape, fetched): (OutputKind, _, Fetched)| {
             Ok(match kind {
@@ -137,6 +196,27 @@ impl Started {
             })
         };
         self.outputs.into_iter().map(arrived).collect()
+    }
+}
+
+impl Vectors {
+    #[cfg_attr(not(feature = "candle-cuda"), allow(unused_variables))]
+    fn refuse_no_numbers(
+        self,
+        compute: impl FnOnce(&Tensor) -> Result<Computed, ModelError>,
+    ) -> Result<(), ModelError> {
+        let vectors = match self {
+            Self::Counted(_) => self,
+            #[cfg(feature = "candle-cuda")]
+            Self::Of(images) => compute(&images)?.vectors,
+        };
+        #[cfg_attr(not(feature = "candle-cuda"), allow(irrefutable_let_patterns))]
+        if let Self::Counted(tallies) = vectors {
+            for tally in tallies {
+                tally.counts()?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ mod dnn;
 pub(crate) mod download;
 pub(crate) mod elementwise;
 mod gpu;
+pub(crate) mod graph;
 pub(crate) mod linear;
 pub(crate) mod loss;
 #[cfg(feature = "nccl")]

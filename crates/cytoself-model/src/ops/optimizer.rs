@@ -5,6 +5,8 @@ use super::cuda;
 use super::elementwise::CHUNK;
 use super::simd::{InstructionSet, N, kernel, load_up_to, store_up_to};
 use super::tensor::with;
+#[cfg(feature = "candle-cuda")]
+use candle_core::CudaDevice;
 use candle_core::{
     CpuStorage, DType, Device, InplaceOp1, Layout, Result, Tensor, Var, backprop::GradStore, bail,
 };
@@ -242,7 +244,7 @@ pub struct Adam {
     step: u64,
     slots: Vec<Slot>,
     #[cfg(feature = "candle-cuda")]
-    pieces: Option<cuda::optimizer::Pieces>,
+    pieces: Option<std::sync::Arc<cuda::optimizer::Pieces>>,
 }
 
 impl Adam {
@@ -319,27 +321,46 @@ impl Adam {
     /// All variables in one launch.
     #[cfg(feature = "candle-cuda")]
     fn step_on_gpu(&mut self, gradients: &GradStore) -> Result<()> {
-        let means: Vec<_> = self.slots.iter().map(|s| s.means.borrow()).collect();
-        let mut parameters = Vec::with_capacity(self.slots.len());
-        for (slot, means) in self.slots.iter().zip(&means) {
-            let Some(gradient) = gradients.get(&slot.var) else {
-                continue;
-            };
-            slot.check(gradient)?;
-            let Means::Gpu(means) = &**means else {
-                bail!("Adam: all variables must be on one device")
-            };
-            parameters.push(cuda::optimizer::Parameter {
-                weights: &slot.var,
-                gradient: gradient.contiguous()?,
-                means,
-            });
+        let factors = StepFactors::new(&self.params, self.step).numbers();
+        let Self { slots, pieces, .. } = self;
+        with_parameters(slots, gradients, |parameters| {
+            cuda::optimizer::step(parameters, factors, pieces)
+        })
+    }
+
+    /// What a step needs to be captured, after one that was not.
+    ///
+    /// # Errors
+    /// * there was none.
+    #[cfg(feature = "candle-cuda")]
+    pub(crate) fn fixed(&self, device: &CudaDevice) -> Result<cuda::optimizer::Fixed> {
+        match &self.pieces {
+            Some(pieces) => cuda::optimizer::Fixed::new(device, pieces),
+            None => bail!("Adam: no step on a GPU so far"),
         }
-        cuda::optimizer::step(
-            &parameters,
-            StepFactors::new(&self.params, self.step).numbers(),
-            &mut self.pieces,
-        )
+    }
+
+    /// Captures a step, which takes place when it is replayed: [`Adam::replayed`] counts it.
+    ///
+    /// # Errors
+    /// * the gradients are not those of the step before.
+    #[cfg(feature = "candle-cuda")]
+    pub(crate) fn capture_step(
+        &self,
+        gradients: &GradStore,
+        fixed: &mut cuda::optimizer::Fixed,
+    ) -> Result<()> {
+        let p = &self.params;
+        let settings = [p.beta1, p.beta2, p.eps, p.weight_decay];
+        with_parameters(&self.slots, gradients, |parameters| {
+            cuda::optimizer::captured_step(parameters, settings, fixed)
+        })
+    }
+
+    /// Counts a step that was replayed.
+    #[cfg(feature = "candle-cuda")]
+    pub(crate) fn replayed(&mut self) {
+        self.step += 1;
     }
 
     /// The state: `exp_avg.NAME` and `exp_avg_sq.NAME` per variable (PyTorch's words); beside it keep [`Adam::steps`].
@@ -383,6 +404,32 @@ impl Adam {
         self.step = steps;
         Ok(())
     }
+}
+
+/// Hands all variables that have a gradient to `f`, with it and their means.
+#[cfg(feature = "candle-cuda")]
+fn with_parameters<T>(
+    slots: &[Slot],
+    gradients: &GradStore,
+    f: impl FnOnce(&[cuda::optimizer::Parameter<'_>]) -> Result<T>,
+) -> Result<T> {
+    let means: Vec<_> = slots.iter().map(|s| s.means.borrow()).collect();
+    let mut parameters = Vec::with_capacity(slots.len());
+    for (slot, means) in slots.iter().zip(&means) {
+        let Some(gradient) = gradients.get(&slot.var) else {
+            continue;
+        };
+        slot.check(gradient)?;
+        let Means::Gpu(means) = &**means else {
+            bail!("Adam: all variables must be on one device")
+        };
+        parameters.push(cuda::optimizer::Parameter {
+            weights: &slot.var,
+            gradient: gradient.contiguous()?,
+            means,
+        });
+    }
+    f(&parameters)
 }
 
 struct Update<'a> {

@@ -7,23 +7,23 @@ use super::checkpoint::TrainingState;
 use super::ranks::Ranks;
 use super::share::Share;
 use crate::ModelError;
-use crate::model::{Forward, Level, Model};
+use crate::model::Model;
 use crate::random::{Stream, Use};
 
 /// Counts the uses of each code in a training batch, and replaces codes that have not been used for a configured number of
-/// batches by vectors that the encoder just made.
+/// batches by vectors that the encoder just made, `encoded` per level.
 ///
 /// # References
 /// Dhariwal et al., Jukebox (2020), arXiv:2005.00341, section 3.1 (random restarts).
 pub(super) fn follow_codes(
     model: &Model,
     averages: &mut Averages,
-    forward: &Forward,
+    encoded: [Option<&Tensor>; 2],
     uses: &[Option<Vec<u64>>; 2],
     state: &mut TrainingState,
     batch: (&Ranks, Share),
 ) -> Result<(), ModelError> {
-    for (index, level) in forward.levels.iter().enumerate() {
+    for (index, encoded) in encoded.into_iter().enumerate() {
         let Some(uses) = &uses[index] else {
             continue;
         };
@@ -42,8 +42,8 @@ pub(super) fn follow_codes(
         let dead: Vec<usize> = (0..ages.len())
             .filter(|&k| ages[k] as usize >= limit)
             .collect();
-        if !dead.is_empty() {
-            revive(model, averages, index, level, &dead, state, batch)?;
+        if let (false, Some(encoded)) = (dead.is_empty(), encoded) {
+            revive(model, averages, index, encoded, &dead, state, batch)?;
             dead.iter().for_each(|&k| state.code_ages[index][k] = 0);
         }
     }
@@ -54,15 +54,15 @@ fn revive(
     model: &Model,
     averages: &mut Averages,
     index: usize,
-    level: &Level,
+    encoded: &Tensor,
     dead: &[usize],
     state: &TrainingState,
     (ranks, share): (&Ranks, Share),
 ) -> Result<(), ModelError> {
-    let (_, _, h, w) = level.encoded.dims4()?;
+    let (_, _, h, w) = encoded.dims4()?;
     let config = &model.config().levels[index].quantizer;
     let (d, positions) = (config.dimension, h * w);
-    let encoded = level.encoded.flatten_all()?.to_vec1::<f32>()?;
+    let encoded = encoded.flatten_all()?.to_vec1::<f32>()?;
     let Some(codebook) = model.parameters().get(&codebook_name(index)) else {
         return Ok(());
     };

@@ -12,6 +12,11 @@ pub trait TrainingObserver {
     /// A batch is done; `batch` of `batches` in this epoch. Break stops the training at the last checkpoint.
     fn batch(&mut self, batch: u64, batches: u64) -> ControlFlow<()>;
 
+    /// Something that the user should hear, in one line; nothing is lost by it.
+    fn notice(&mut self, text: &str) {
+        let _ = text;
+    }
+
     /// An epoch is done and its checkpoint is on disk.
     fn epoch(&mut self, report: &EpochReport<'_>);
 }

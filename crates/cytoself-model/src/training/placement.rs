@@ -9,7 +9,7 @@ use super::team::{Alone, Collectives};
 /// Where a training computes, and with whom.
 ///
 /// # Defaults
-/// The CPU, alone; gradients are summed over ranks beside the backward pass, on GPUs by NCCL where it is built in.
+/// The CPU, alone; gradients are summed over ranks beside the backward pass, on GPUs by NCCL where it is built in; no CUDA graph.
 ///
 /// # Example
 /// ```
@@ -30,6 +30,7 @@ pub struct Placement {
     team: Arc<dyn Collectives>,
     overlapped: bool,
     nccl: bool,
+    cuda_graph: bool,
 }
 
 impl Placement {
@@ -41,6 +42,7 @@ impl Placement {
             team: Arc::new(Alone),
             overlapped: true,
             nccl: true,
+            cuda_graph: false,
         }
     }
 
@@ -65,6 +67,14 @@ impl Placement {
         Self { nccl, ..self }
     }
 
+    /// Whether a GPU replays training steps as a CUDA graph, which spares the host their launches. The first step of a number of crops is
+    /// computed as ever, the second in a row captured; the results are the same to the bit. A training that cannot be captured tells
+    /// [`TrainingObserver::notice`](crate::TrainingObserver::notice) why and goes on without.
+    #[must_use]
+    pub fn with_cuda_graph(self, cuda_graph: bool) -> Self {
+        Self { cuda_graph, ..self }
+    }
+
     /// The device that holds the network.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -82,6 +92,12 @@ impl Placement {
     pub fn sums_between_gpus(&self) -> bool {
         let several = self.team.size() > 1;
         cfg!(feature = "nccl") && self.nccl && several && self.device.is_cuda()
+    }
+
+    /// Whether a GPU replays training steps as a CUDA graph.
+    #[must_use]
+    pub fn cuda_graph(&self) -> bool {
+        self.cuda_graph
     }
 
     /// The ranks that train together.

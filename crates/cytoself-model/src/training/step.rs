@@ -1,5 +1,8 @@
 //! One training step, one evaluation.
 
+#[cfg(feature = "candle-cuda")]
+mod graph;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,6 +38,10 @@ pub(super) struct Stepper {
     ranks: Ranks,
     /// None where there is but one rank.
     exchange: Option<Exchange>,
+    #[cfg(feature = "candle-cuda")]
+    graph: Option<super::graph::StepGraph>,
+    /// What the caller should hear, until it is told.
+    pub(super) notice: Option<String>,
     /// Whether this rank wants to stop; the others learn of it in the next batch.
     pub(super) stop: bool,
 }
@@ -68,12 +75,20 @@ impl Stepper {
             waiting: None,
             ranks,
             exchange: None,
+            #[cfg(feature = "candle-cuda")]
+            graph: None,
+            notice: None,
             stop: false,
         })
     }
 
-    /// Makes ready to sum gradients over the ranks of `placement`; all of them call it together, before the first step.
+    /// Makes ready to sum gradients over the ranks of `placement`, and for a CUDA graph; all ranks call it together, before the first
+    /// step.
     pub(super) fn connect(&mut self, placement: &Placement) -> Result<(), ModelError> {
+        #[cfg(feature = "candle-cuda")]
+        if placement.cuda_graph() {
+            self.capture();
+        }
         if !self.ranks.alone() {
             let exchange = Exchange::new(self.ranks.clone(), placement);
             self.exchange = Some(agree(self.ranks.team(), exchange)?);
@@ -139,6 +154,10 @@ impl Stepper {
         state: &mut TrainingState,
         flush: bool,
     ) -> Result<bool, ModelError> {
+        #[cfg(feature = "candle-cuda")]
+        if self.train_by_graph(batch, weights, state)? {
+            return Ok(true);
+        }
         let share = batch.share;
         let (kept, number) = (state.epoch, state.batch);
         let diverged = move |loss| ModelError::Diverged {
@@ -191,7 +210,8 @@ impl Stepper {
         let pooled = early.map_or_else(pool, Ok)?;
         let uses = &pooled.uses;
         let on = (&self.ranks, share);
-        follow_codes(&self.model, &mut self.averages, &forward, uses, state, on)?;
+        let encoded = forward.levels.each_ref().map(|l| Some(&l.encoded));
+        follow_codes(&self.model, &mut self.averages, encoded, uses, state, on)?;
         if !self.training.sync_batch_norm {
             self.ranks.average_buffers(self.model.parameters(), share)?;
         }
@@ -272,14 +292,21 @@ impl Stepper {
     }
 
     fn step(&mut self, gradients: GradStore, state: &mut TrainingState) -> Result<(), ModelError> {
-        let warmup = self.training.schedule.warmup_steps as f64;
-        let rise = ((state.optimizer_steps + 1) as f64 / warmup.max(1.0)).min(1.0);
-        self.optimizer
-            .set_learning_rate(state.schedule.learning_rate() * rise);
+        let rate = self.training.learning_rate(state);
+        self.optimizer.set_learning_rate(rate);
         self.optimizer.step(&gradients)?;
         self.averages.step(self.ranks.team())?;
         state.optimizer_steps += 1;
         Ok(())
+    }
+}
+
+impl TrainingConfig {
+    /// The step length of the next step.
+    fn learning_rate(&self, state: &TrainingState) -> f64 {
+        let warmup = self.schedule.warmup_steps as f64;
+        let rise = ((state.optimizer_steps + 1) as f64 / warmup.max(1.0)).min(1.0);
+        state.schedule.learning_rate() * rise
     }
 }
 

@@ -78,7 +78,10 @@ impl<'a> Trainer<'a> {
         placement: &Placement,
     ) -> Result<Self, ModelError> {
         let ranks = Ranks::new(Arc::clone(placement.team()));
-        let checked = config.check().and_then(|()| check_data(&config, data));
+        let checked = config
+            .check()
+            .and_then(|()| check_data(&config, data))
+            .and_then(|()| check_placement(placement));
         agree(ranks.team(), checked)?;
         check_ranks(ranks.team(), &config, data, None)?;
         let found = agree(ranks.team(), variances(&config, data))?;
@@ -144,6 +147,7 @@ impl<'a> Trainer<'a> {
             let folder = ModelFolder::open(path)?;
             let mut config = folder.config()?;
             check_data(&config, data)?;
+            check_placement(placement)?;
             config.training.epochs = epochs.unwrap_or(config.training.epochs);
             let state = folder.state()?;
             let model = Model::with_weights(&config.model, &folder.last()?, placement.device())?;
@@ -287,6 +291,9 @@ impl<'a> Trainer<'a> {
             let last = index + 1 == batches;
             if !stepper.train(&batch, &weights, state, last)? {
                 return Ok(ControlFlow::Break(()));
+            }
+            if let Some(text) = stepper.notice.take() {
+                observer.notice(&text);
             }
             state.batch = index + 1;
             if every > 0 && !last && (index + 1) % every == 0 && stepper.is_between_steps() {
@@ -446,6 +453,13 @@ fn variances(config: &Config, data: &TrainingData) -> Result<[f64; 3], ModelErro
             Ok([of(Split::Train)?, of(Split::Validation)?, test])
         }
     }
+}
+
+fn check_placement(placement: &Placement) -> Result<(), ModelError> {
+    if placement.cuda_graph() && placement.device().is_cpu() {
+        return Err(crate::embed::no_gpu_for_a_graph());
+    }
+    Ok(())
 }
 
 fn check_data(config: &Config, data: &TrainingData) -> Result<(), ModelError> {

@@ -18,11 +18,19 @@ struct Function {
     std::string name;
     const Entry* ours = nullptr;
     std::function<void(void**)> candle;
+    // Bytes of the arguments.
+    std::vector<size_t> sizes;
 };
 static std::map<std::string, Function> functions;
 
 template <typename T>
 static T value(void* p) { T v; memcpy(&v, p, sizeof v); return v; }
+
+// A kernel of candle's; none of its arguments is longer than 8 bytes.
+struct Candle {
+    size_t arguments;
+    std::function<void(void**)> call;
+};
 
 // Where value `i` of a strided array lies: info = dims, strides.
 static size_t strided(size_t i, size_t rank, const size_t* info) {
@@ -34,17 +42,17 @@ static size_t strided(size_t i, size_t rank, const size_t* info) {
     }
     return at;
 }
-static std::function<void(void**)> unary(float (*f)(float)) {
-    return [f](void** p) {
+static Candle unary(float (*f)(float)) {
+    return {5, [f](void** p) {
         size_t n = value<size_t>(p[0]), rank = value<size_t>(p[1]);
         auto info = value<const size_t*>(p[2]);
         auto x = value<const float*>(p[3]);
         auto y = memory<float>(value<void*>(p[4]), n);
         for (size_t i = 0; i < n; ++i) y[i] = f(x[strided(i, rank, info)]);
-    };
+    }};
 }
-static std::function<void(void**)> binary(float (*f)(float, float)) {
-    return [f](void** p) {
+static Candle binary(float (*f)(float, float)) {
+    return {6, [f](void** p) {
         size_t n = value<size_t>(p[0]), rank = value<size_t>(p[1]);
         auto info = value<const size_t*>(p[2]);
         auto a = value<const float*>(p[3]), b = value<const float*>(p[4]);
@@ -62,46 +70,46 @@ static std::function<void(void**)> binary(float (*f)(float, float)) {
             }
             y[i] = f(a[ia], b[ib]);
         }
-    };
+    }};
 }
 // The few kernels of candle's that the network uses, on scalars and vectors.
-static std::map<std::string, std::function<void(void**)>> candle = {
+static std::map<std::string, Candle> candle = {
     {"ucopy_f32", unary([](float v) { return v; })},
     {"usqr_f32", unary([](float v) { return v * v; })},
     {"badd_f32", binary([](float a, float b) { return a + b; })},
     {"bsub_f32", binary([](float a, float b) { return a - b; })},
     {"bmul_f32", binary([](float a, float b) { return a * b; })},
     {"affine_f32",
-     [](void** p) {
+     {7, [](void** p) {
          size_t n = value<size_t>(p[0]), rank = value<size_t>(p[1]);
          auto info = value<const size_t*>(p[2]);
          auto x = value<const float*>(p[3]);
          auto y = memory<float>(value<void*>(p[4]), n);
          for (size_t i = 0; i < n; ++i) y[i] = x[strided(i, rank, info)] * value<float>(p[5]) + value<float>(p[6]);
-     }},
+     }}},
     {"const_set_f32",
-     [](void** p) {
+     {5, [](void** p) {
          size_t n = value<size_t>(p[0]), rank = value<size_t>(p[1]);
          auto info = value<const size_t*>(p[2]);
          auto y = value<float*>(p[4]);
          for (size_t i = 0; i < n; ++i) y[strided(i, rank, info)] = value<float>(p[3]);
-     }},
+     }}},
     {"cast_u32_f32",
-     [](void** p) {
+     {5, [](void** p) {
          size_t n = value<size_t>(p[0]), rank = value<size_t>(p[1]);
          auto info = value<const size_t*>(p[2]);
          auto x = value<const uint32_t*>(p[3]);
          auto y = memory<float>(value<void*>(p[4]), n);
          for (size_t i = 0; i < n; ++i) y[i] = (float)x[strided(i, rank, info)];
-     }},
+     }}},
     {"copy2d_f32",
-     [](void** p) {
+     {6, [](void** p) {
          auto x = value<const float*>(p[0]);
          auto y = value<float*>(p[1]);
          for (size_t r = 0; r < value<uint32_t>(p[2]); ++r)
              for (size_t c = 0; c < value<uint32_t>(p[3]); ++c)
                  *memory<float>(y + r * value<uint32_t>(p[5]) + c, 1) = *memory<float>(x + r * value<uint32_t>(p[4]) + c, 1);
-     }},
+     }}},
 };
 static std::map<std::string, Entry> search = [] {
     using namespace quantizer;
@@ -139,9 +147,9 @@ API Status cuModuleGetFunction(void** function, void*, const char* name) {
     Held held(lock);
     Function& f = functions[name];
     f.name = name;
-    if (auto found = kernels.find(name); found != kernels.end()) f.ours = &found->second;
-    else if (auto found = search.find(name); found != search.end()) f.ours = &found->second;
-    else if (auto found = candle.find(name); found != candle.end()) f.candle = found->second;
+    if (auto found = kernels.find(name); found != kernels.end()) f.ours = &found->second, f.sizes = found->second.sizes;
+    else if (auto found = search.find(name); found != search.end()) f.ours = &found->second, f.sizes = found->second.sizes;
+    else if (auto found = candle.find(name); found != candle.end()) f.candle = found->second.call, f.sizes.assign(found->second.arguments, 8);
     else return fprintf(stderr, "emulated CUDA: no kernel %s\n", name), NOT_FOUND;
     return *function = &f, SUCCESS;
 }
@@ -150,6 +158,18 @@ API Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz,
     Held held(lock);
     Function& f = *static_cast<Function*>(function);
     Stream& stream = stream_of(handle);
+    if (stream.graph) {
+        std::vector<std::vector<char>> values;
+        for (size_t i = 0; i < f.sizes.size(); ++i) {
+            auto first = static_cast<const char*>(arguments[i]);
+            values.emplace_back(first, first + f.sizes[i]);
+        }
+        return kept(stream, [=]() mutable {
+            std::vector<void*> pointers;
+            for (auto& value : values) pointers.push_back(value.data());
+            if (cuLaunchKernel(function, gx, gy, gz, bx, by, bz, 0, handle, pointers.data(), nullptr) != SUCCESS) fail("a launch in a graph");
+        }), SUCCESS;
+    }
     ++launches;
     stream.make_all();
     stream.next();
@@ -174,14 +194,33 @@ API Status curandSetStream(void*, void*) { return SUCCESS; }
 API Status curandSetPseudoRandomGeneratorSeed(void*, unsigned long long) { return SUCCESS; }
 
 // ---- cuBLAS, columns first
-API Status cublasCreate_v2(void** h) { return *h = &context, SUCCESS; }
-API Status cublasDestroy_v2(void*) { return SUCCESS; }
-API Status cublasSetStream_v2(void*, void*) { return SUCCESS; }
-API Status cublasGemmEx(void*, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int at, int lda, const void* b, int bt,
-                        int ldb, const void* beta, void* c, int ct, int ldc, int, int) {
+struct Handle {
+    Stream* stream = &default_stream;
+    const void* workspace = nullptr;
+    size_t bytes = 0;
+};
+API Status cublasCreate_v2(Handle** h) { return *h = new Handle, SUCCESS; }
+API Status cublasDestroy_v2(Handle* h) { return delete h, SUCCESS; }
+// Forgets the workspace, as cuBLAS does.
+API Status cublasSetStream_v2(Handle* h, void* handle) { return *h = Handle{&stream_of(handle)}, SUCCESS; }
+API Status cublasSetWorkspace_v2(Handle* h, const void* workspace, size_t bytes) {
+    Held held(lock);
+    memory<char>(workspace, bytes);
+    return h->workspace = workspace, h->bytes = bytes, SUCCESS;
+}
+API Status cublasGemmEx(Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int at, int lda, const void* b,
+                        int bt, int ldb, const void* beta, void* c, int ct, int ldc, int kind, int algorithm) {
     Held held(lock);
     enum { R32F = 0, R16BF = 14 };
     if (at != bt || (at != R32F && at != R16BF) || ct != R32F || value<float>((void*)beta) != 0.0f) return 15;
+    if (handle->stream->graph) {
+        if (!handle->workspace) fail("cuBLAS reserves memory of its own in a capture");
+        const float one = value<float>((void*)alpha), zero = 0.0f;
+        return kept(*handle->stream, [=] {
+            cublasGemmEx(handle, ta, tb, m, n, k, &one, a, at, lda, b, bt, ldb, &zero, c, ct, ldc, kind, algorithm);
+        }), SUCCESS;
+    }
+    if (handle->workspace) memset(memory<char>(handle->workspace, handle->bytes), 0x5a, 64);
     const int rows_a = ta ? k : m, columns_a = ta ? m : k, rows_b = tb ? n : k, columns_b = tb ? k : n;
     if (lda < rows_a || ldb < rows_b || ldc < m) return 7;
     const size_t size = at == R32F ? 4 : 2;
@@ -225,9 +264,9 @@ struct Rating {
 static const size_t WORKSPACE = 1000;
 enum { DNN_BAD = 2000 };
 
-API Status cudnnCreate(void** h) { return *h = &context, SUCCESS; }
-API Status cudnnDestroy(void*) { return SUCCESS; }
-API Status cudnnSetStream(void*, void*) { return SUCCESS; }
+API Status cudnnCreate(Handle** h) { return *h = new Handle, SUCCESS; }
+API Status cudnnDestroy(Handle* h) { return delete h, SUCCESS; }
+API Status cudnnSetStream(Handle* h, void* handle) { return h->stream = &stream_of(handle), SUCCESS; }
 API const char* cudnnGetErrorString(Status) { return "emulated"; }
 API Status cudnnCreateTensorDescriptor(Map** d) { return *d = new Map, SUCCESS; }
 API Status cudnnDestroyTensorDescriptor(Map* d) { return delete d, SUCCESS; }
@@ -284,11 +323,15 @@ API Status cudnnGetConvolutionBackwardFilterWorkspaceSize(void*, Map* x, Map* y,
 }
 
 enum Written { RESULT, INPUT, WEIGHTS };
-static Status convolve(Written written, const Map& dx, void* x, const Map& dw, void* w, const Convolution& c, const Map& dy, void* y, int a,
-                       void* space, size_t size, const void* alpha, const void* beta) {
+static Status convolve(Handle* h, Written written, Map dx, void* x, Map dw, void* w, Convolution c, Map dy, void* y, int a, void* space,
+                       size_t size, const void* alpha, const void* beta) {
     Held held(lock);
     if (!fits(dx, dw, c, dy) || a != 1 || size < WORKSPACE || value<float>((void*)alpha) != 1.0f || value<float>((void*)beta) != 0.0f)
         return DNN_BAD;
+    if (h->stream->graph) {
+        const float one = 1, zero = 0;
+        return kept(*h->stream, [=] { convolve(h, written, dx, x, dw, w, c, dy, y, a, space, size, &one, &zero); }), SUCCESS;
+    }
     memset(memory<char>(space, size), 0x5a, size);
     memory<char>(x, dx.bytes()), memory<char>(w, dw.bytes()), memory<char>(y, dy.bytes());
     const Map& to = written == RESULT ? dy : written == INPUT ? dx : dw;
@@ -312,17 +355,17 @@ static Status convolve(Written written, const Map& dx, void* x, const Map& dw, v
     for (size_t i = 0; i < sums.size(); ++i) to.write(out, i, sums[i]);
     return SUCCESS;
 }
-API Status cudnnConvolutionForward(void*, const void* alpha, Map* dx, const void* x, Map* dw, const void* w, Convolution* c, int a, void* space,
+API Status cudnnConvolutionForward(Handle* h, const void* alpha, Map* dx, const void* x, Map* dw, const void* w, Convolution* c, int a, void* space,
                                    size_t size, const void* beta, Map* dy, void* y) {
-    return convolve(RESULT, *dx, (void*)x, *dw, (void*)w, *c, *dy, y, a, space, size, alpha, beta);
+    return convolve(h, RESULT, *dx, (void*)x, *dw, (void*)w, *c, *dy, y, a, space, size, alpha, beta);
 }
-API Status cudnnConvolutionBackwardData(void*, const void* alpha, Map* dw, const void* w, Map* dy, const void* y, Convolution* c, int a,
+API Status cudnnConvolutionBackwardData(Handle* h, const void* alpha, Map* dw, const void* w, Map* dy, const void* y, Convolution* c, int a,
                                         void* space, size_t size, const void* beta, Map* dx, void* x) {
-    return convolve(INPUT, *dx, x, *dw, (void*)w, *c, *dy, (void*)y, a, space, size, alpha, beta);
+    return convolve(h, INPUT, *dx, x, *dw, (void*)w, *c, *dy, (void*)y, a, space, size, alpha, beta);
 }
-API Status cudnnConvolutionBackwardFilter(void*, const void* alpha, Map* dx, const void* x, Map* dy, const void* y, Convolution* c, int a,
+API Status cudnnConvolutionBackwardFilter(Handle* h, const void* alpha, Map* dx, const void* x, Map* dy, const void* y, Convolution* c, int a,
                                           void* space, size_t size, const void* beta, Map* dw, void* w) {
-    return convolve(WEIGHTS, *dx, (void*)x, *dw, w, *c, *dy, (void*)y, a, space, size, alpha, beta);
+    return convolve(h, WEIGHTS, *dx, (void*)x, *dw, w, *c, *dy, (void*)y, a, space, size, alpha, beta);
 }
 
 // ---- what programs are linked with and do not call here
@@ -331,7 +374,6 @@ API Status cudnnConvolutionBackwardFilter(void*, const void* alpha, Map* dx, con
 ABSENT(cuCtxDestroy_v2)
 ABSENT(cuMemcpyPeerAsync)
 ABSENT(cuModuleLoad)
-ABSENT(cuStreamIsCapturing)
 ABSENT(cublasDgemmStridedBatched)
 ABSENT(cublasGemmStridedBatchedEx)
 ABSENT(nvrtcCompileProgram)

@@ -7,6 +7,10 @@
 // And of each piece of memory it is known which streams wrote and read it, and of each stream, which work of the others it has waited
 // for: two streams that come to the same memory, one of them to write, without one having waited for the other, are found out, whatever
 // the values. Nor may a stream of one GPU come to the memory of another.
+//
+// A stream that is captured does nothing: what it is told is kept and done at every launch of the graph. Memory that is reserved meanwhile
+// is the graph's: it exists from its reservation to its return within a launch, and holds rubbish before and after. What a driver would
+// refuse in a capture, or keep although it may be gone, is found out.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +24,8 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 typedef unsigned long long Address;
 
@@ -59,10 +65,13 @@ struct Copy {
     size_t bytes;
     std::function<void()> make;
 };
+struct Graph;
 struct Stream {
     // -1: of any.
     int gpu = -1;
     Known clock;
+    // While it is captured.
+    Graph* graph = nullptr;
     size_t count = 0, made = 0;
     std::deque<Copy> put_off;
 
@@ -99,6 +108,8 @@ struct Region {
     size_t bytes;
     int gpu;
     Known written, read;
+    Graph* owner = nullptr;
+    bool exists = true;
 };
 static std::map<Address, Region> pieces;
 static std::map<const char*, size_t> locked_pages;
@@ -126,6 +137,7 @@ static void in_order(const Known& earlier, const Stream& now, const char* what) 
 static void access(Stream& stream, Address at, bool writes) {
     Region* piece = piece_of(at);
     if (!piece) return;
+    if (!piece->exists) fail("memory of a graph is used outside of its life");
     if (stream.gpu != piece->gpu && stream.gpu != -1 && piece->gpu != -1) fail("a stream of one GPU comes to the memory of another");
     in_order(piece->written, stream, writes ? "writes what another is writing" : "reads what another is writing");
     if (writes) in_order(piece->read, stream, "writes what another is reading");
@@ -138,19 +150,34 @@ static bool reserve(Address* at, size_t bytes, int gpu) {
     memset(piece, 0xff, bytes);  // as floats: NaN
     memset(piece + bytes, 0xa5, GUARD);
     *at = reinterpret_cast<Address>(piece);
-    pieces[*at] = Region{bytes, gpu, {}, {}};
+    pieces[*at] = Region{bytes, gpu, {}, {}, nullptr, true};
     return true;
+}
+static void check_guard(Address at, size_t bytes) {
+    for (size_t i = 0; i < GUARD; ++i)
+        if (reinterpret_cast<char*>(at)[bytes + i] != (char)0xa5) fail("something wrote past the end of " + std::to_string(bytes) + " bytes");
 }
 static bool release(Address at) {
     auto piece = pieces.find(at);
     if (piece == pieces.end()) return false;
-    char* start = reinterpret_cast<char*>(at);
-    for (size_t i = 0; i < GUARD; ++i)
-        if (start[piece->second.bytes + i] != (char)0xa5)
-            fail("something wrote past the end of " + std::to_string(piece->second.bytes) + " bytes");
+    check_guard(at, piece->second.bytes);
     pieces.erase(piece);
-    free(start);
+    free(reinterpret_cast<void*>(at));
     return true;
+}
+
+// ---- graphs
+struct Graph {
+    std::vector<std::function<void()>> work;
+    std::set<Address> memory, not_returned;
+};
+// Keeps a piece of work for the graph that the stream is captured in; false where there is none.
+static bool kept(Stream& stream, std::function<void()> work) {
+    if (stream.graph) stream.graph->work.push_back(std::move(work));
+    return stream.graph;
+}
+static void not_in_a_capture(const Stream& stream, const char* what) {
+    if (stream.graph) fail(std::string(what) + " in a capture");
 }
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -169,6 +196,16 @@ API Status cuMemAllocAsync(Address* at, size_t bytes, void* handle) {
     Held held(lock);
     Stream& stream = stream_of(handle);
     if (!reserve(at, bytes, stream.gpu)) return INVALID_VALUE;
+    if (Graph* graph = stream.graph) {
+        graph->memory.insert(*at), graph->not_returned.insert(*at);
+        pieces[*at].owner = graph, pieces[*at].exists = false;
+        return kept(stream, [=, at = *at, &stream] {
+            pieces[at].exists = true;
+            memset((void*)at, 0xff, bytes);
+            stream.next();
+            access(stream, at, true);
+        }), SUCCESS;
+    }
     stream.next();
     access(stream, *at, true);
     return SUCCESS;
@@ -176,6 +213,20 @@ API Status cuMemAllocAsync(Address* at, size_t bytes, void* handle) {
 API Status cuMemFreeAsync(Address at, void* handle) {
     Held held(lock);
     Stream& stream = stream_of(handle);
+    Region* piece = piece_of(at);
+    if (piece && piece->owner != stream.graph)
+        fail(stream.graph ? "a capture gives back memory that it has not reserved" : "memory of a graph is given back outside of it");
+    if (stream.graph) {
+        if (!piece || !stream.graph->not_returned.erase(at)) return INVALID_VALUE;
+        return kept(stream, [=, &stream] {
+            stream.make_all();
+            stream.next();
+            access(stream, at, true);
+            check_guard(at, piece->bytes);
+            memset((void*)at, 0xff, piece->bytes);
+            piece->exists = false;
+        }), SUCCESS;
+    }
     stream.make_all();
     stream.next();
     access(stream, at, true);
@@ -183,6 +234,7 @@ API Status cuMemFreeAsync(Address at, void* handle) {
 }
 API Status cuDeviceGetDefaultMemPool(void** pool, int) { return *pool = &pieces, SUCCESS; }
 API Status cuMemPoolSetAttribute(void*, int, void*) { return SUCCESS; }
+API Status cuMemPoolTrimTo(void*, size_t) { return SUCCESS; }
 API Status cuMemGetInfo_v2(size_t* free, size_t* total) { return *free = *total = (size_t)1 << 34, SUCCESS; }
 
 API Status cuMemHostAlloc(void** at, size_t bytes, unsigned) {
@@ -214,6 +266,7 @@ API Status cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void
     Held held(lock);
     Stream& stream = stream_of(handle);
     if (!inside(to, bytes)) return INVALID_VALUE;
+    not_in_a_capture(stream, "memory of the host is copied, which may be gone at a launch,");
     stream.next();
     access(stream, to, true);
     if (is_locked(from)) {
@@ -228,6 +281,7 @@ API Status cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* hand
     Held held(lock);
     Stream& stream = stream_of(handle);
     if (!inside(from, bytes)) return INVALID_VALUE;
+    not_in_a_capture(stream, "something is read");
     stream.next();
     access(stream, from, false);
     if (is_locked(to)) {
@@ -243,6 +297,7 @@ API Status cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* ha
     Held held(lock);
     Stream& stream = stream_of(handle);
     if (!inside(from, bytes) || !inside(to, bytes)) return INVALID_VALUE;
+    if (kept(stream, [=] { cuMemcpyDtoDAsync_v2(to, from, bytes, handle); })) return SUCCESS;
     stream.make_all();
     stream.next();
     access(stream, from, false);
@@ -254,6 +309,7 @@ API Status cuMemsetD8Async(Address at, unsigned char byte, size_t bytes, void* h
     Held held(lock);
     Stream& stream = stream_of(handle);
     if (!inside(at, bytes)) return INVALID_VALUE;
+    if (kept(stream, [=] { cuMemsetD8Async(at, byte, bytes, handle); })) return SUCCESS;
     stream.make_all();
     stream.next();
     access(stream, at, true);
@@ -277,6 +333,7 @@ API Status cuStreamDestroy_v2(void* handle) {
 API Status cuStreamSynchronize(void* handle) {
     Held held(lock);
     Stream& stream = stream_of(handle);
+    not_in_a_capture(stream, "the host waits");
     waits("for a stream");
     stream.make_all();
     merge(host, stream.clock);
@@ -293,6 +350,7 @@ API Status cuEventDestroy_v2(void* event) { return delete static_cast<Event*>(ev
 API Status cuEventRecord(void* event, void* handle) {
     Held held(lock);
     Stream& stream = stream_of(handle);
+    not_in_a_capture(stream, "an event is recorded");
     merge(stream.clock, host);
     *static_cast<Event*>(event) = Event{stream.clock, &stream, stream.made + stream.put_off.size()};
     return SUCCESS;
@@ -302,6 +360,7 @@ static void wait_for(const Event& event) {
 }
 API Status cuStreamWaitEvent(void* handle, void* event, unsigned) {
     Held held(lock);
+    not_in_a_capture(stream_of(handle), "a stream waits for an event of before");
     wait_for(*static_cast<Event*>(event));
     merge(stream_of(handle).clock, static_cast<Event*>(event)->clock);
     return SUCCESS;
@@ -312,4 +371,42 @@ API Status cuEventSynchronize(void* event) {
     wait_for(*static_cast<Event*>(event));
     merge(host, static_cast<Event*>(event)->clock);
     return SUCCESS;
+}
+
+// ---- captures
+enum { CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
+
+API Status cuStreamBeginCapture_v2(void* handle, int) {
+    Held held(lock);
+    if (!handle || stream_of(handle).graph) return CAPTURE_UNSUPPORTED;
+    return stream_of(handle).graph = new Graph, SUCCESS;
+}
+API Status cuGraphDestroy(Graph* graph) {
+    Held held(lock);
+    for (Address at : graph->memory) release(at);
+    return delete graph, SUCCESS;
+}
+// With CYTOSELF_EMULATION_NO_GRAPHS every capture fails.
+API Status cuStreamEndCapture(void* handle, Graph** graph) {
+    Held held(lock);
+    static const bool refused = getenv("CYTOSELF_EMULATION_NO_GRAPHS");
+    Stream& stream = stream_of(handle);
+    *graph = std::exchange(stream.graph, nullptr);
+    if (!*graph) return INVALID_VALUE;
+    if (!(*graph)->not_returned.empty()) fail("a graph keeps memory that it reserves, and could be launched only once");
+    if (refused) return cuGraphDestroy(std::exchange(*graph, nullptr)), CAPTURE_INVALIDATED;
+    return SUCCESS;
+}
+API Status cuStreamIsCapturing(void* handle, int* status) {
+    Held held(lock);
+    return *status = stream_of(handle).graph ? 1 : 0, SUCCESS;
+}
+API Status cuGraphInstantiateWithFlags(Graph** launchable, Graph* graph, unsigned long long) { return *launchable = graph, SUCCESS; }
+API Status cuGraphExecDestroy(Graph*) { return SUCCESS; }
+API Status cuGraphLaunch(Graph* graph, void* handle) {
+    Held held(lock);
+    not_in_a_capture(stream_of(handle), "a graph is launched");
+    const size_t before = launches;
+    for (auto& work : graph->work) work();
+    return launches = before + 1, SUCCESS;
 }

@@ -166,6 +166,20 @@ impl Unread {
         refuse_no_numbers(&summary, &self.vectors, &self.codebook, self.shape)?;
         Ok(self.read.get_or_init(|| summary.counts))
     }
+
+    /// A copy of what is to be read.
+    pub(super) fn words(&self) -> std::result::Result<Tensor, VqError> {
+        let words = self.summary.copy()?;
+        let (count, device) = (words.len(), self.vectors.device().as_cuda_device()?);
+        Ok(tensor(words, device, count))
+    }
+}
+
+/// Uses of each code from the values of [`Unread::words`]; none if a vector or a code was not finite.
+pub(super) fn counts_in(words: &[u32]) -> Option<Vec<u32>> {
+    let summary = Summary::read(words, u32::MAX as usize)?;
+    let finite = summary.not_finite.is_none() && summary.largest_norm.is_finite();
+    finite.then_some(summary.counts)
 }
 
 /// The error that names a value that is not finite, which only the processor can find.

@@ -46,6 +46,26 @@ impl Tally {
         }
     }
 
+    /// What is to be read of a batch that a GPU counts, as a tensor of its own there, u32; [`Tally::counts_in`] reads its values. None on
+    /// the processor.
+    ///
+    /// # Errors
+    /// - [`VqError::Cuda`]: the driver refused something.
+    #[cfg(feature = "candle-cuda")]
+    pub fn words(&self) -> Result<Option<candle_core::Tensor>, VqError> {
+        match &self.0 {
+            Source::Read(_) => Ok(None),
+            Source::OnTheWay(unread) => unread.words().map(Some),
+        }
+    }
+
+    /// Uses of each code from the values of [`Tally::words`]; none if a vector or a code was not finite.
+    #[cfg(feature = "candle-cuda")]
+    #[must_use]
+    pub fn counts_in(words: &[u32]) -> Option<Vec<u32>> {
+        super::cuda::counts_in(words)
+    }
+
     /// The perplexity of the codes over the batch.
     ///
     /// # Errors

@@ -38,6 +38,13 @@ impl DeviceSummary {
         stream.synchronize().map_err(&copying)?;
         Ok(Summary::of(&words, self.vectors))
     }
+
+    /// A copy of the words that [`DeviceSummary::read`] reads, on the GPU.
+    #[cfg(feature = "candle-cuda")]
+    pub(crate) fn copy(&self) -> Result<CudaSlice<u32>, VqError> {
+        let copied = self.words.stream().clone_dtod(&self.words);
+        copied.map_err(at("copying sums on the GPU"))
+    }
 }
 
 impl DeviceSearch {
@@ -80,6 +87,12 @@ impl DeviceSearch {
 }
 
 impl Summary {
+    /// As [`DeviceSummary::read`], of words that have been read; none of fewer words than a summary has.
+    #[cfg(feature = "candle-cuda")]
+    pub(crate) fn read(words: &[u32], vectors: usize) -> Option<Self> {
+        (words.len() >= HEAD).then(|| Self::of(words, vectors))
+    }
+
     fn of(words: &[u32], vectors: usize) -> Self {
         let (head, counts) = words.split_at(HEAD);
         let vector = !head[2] as usize;

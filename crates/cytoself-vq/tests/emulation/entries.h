@@ -23,6 +23,7 @@ static Kind kind_of() {
 struct Entry {
     std::function<void(void**)> call;
     std::vector<Kind> arguments;
+    std::vector<size_t> sizes;
 };
 
 template <typename... A, size_t... I>
@@ -31,6 +32,6 @@ static void unpack(void (*kernel)(A...), void** p, std::index_sequence<I...>) {
 }
 template <typename... A>
 static Entry entry_of(void (*kernel)(A...)) {
-    return {[kernel](void** p) { unpack(kernel, p, std::index_sequence_for<A...>()); }, {kind_of<std::remove_reference_t<A>>()...}};
+    return {[kernel](void** p) { unpack(kernel, p, std::index_sequence_for<A...>()); }, {kind_of<std::remove_reference_t<A>>()...}, {sizeof(std::remove_reference_t<A>)...}};
 }
 #define ENTRY(name) {#name, entry_of(name)}

@@ -11,6 +11,7 @@ use cudarc::cudnn::sys::{
     self, cudnnConvolutionMode_t, cudnnDataType_t, cudnnDeterminism_t, cudnnMathType_t,
     cudnnStatus_t, cudnnTensorFormat_t,
 };
+use cudarc::driver::sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::Address;
@@ -48,7 +49,8 @@ pub(super) enum Format {
 pub(super) struct Dnn {
     handle: sys::cudnnHandle_t,
     plans: HashMap<(Direction, Format, ConvGeometry), Plan>,
-    workspace: Option<CudaSlice<u8>>,
+    /// Graphs hold the one that they were captured with.
+    workspace: Option<Arc<CudaSlice<u8>>>,
 }
 
 // SAFETY: cuDNN lets any thread use a handle and descriptors as long as it is one at a time, which the lock around `Dnn` sees to.
@@ -96,15 +98,23 @@ impl Dnn {
         let Some(plan) = self.plans.get(&key) else {
             bail!("the plan has just been made")
         };
-        let has = self.workspace.as_ref().map_or(0, CudaSlice::len);
+        let has = self.workspace.as_ref().map_or(0, |w| w.len());
         if has < plan.workspace {
+            if stream.capture_status().w()? != CU_STREAM_CAPTURE_STATUS_NONE {
+                bail!("cuDNN needs more workspace than before");
+            }
             // The old one first, so that its memory can become part of the new one.
             self.workspace = None;
             // SAFETY: a workspace has no content until cuDNN writes it.
-            self.workspace = Some(unsafe { stream.alloc(plan.workspace) }.w()?);
+            self.workspace = Some(Arc::new(unsafe { stream.alloc(plan.workspace) }.w()?));
         }
         let workspace = self.workspace.as_ref().map(|w| w.device_ptr(stream).0);
         plan.run(self.handle, arrays, Address(workspace.unwrap_or(0)))
+    }
+
+    /// The workspace of all convolutions so far.
+    pub(super) fn workspace(&self) -> Option<Arc<CudaSlice<u8>>> {
+        self.workspace.clone()
     }
 }
 

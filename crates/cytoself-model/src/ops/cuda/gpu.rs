@@ -1,12 +1,16 @@
 //! A GPU with what the operations need on it.
 
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::cuda::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{
+    CudaDevice, CudaStorage, Device, Error, Layout, Result, Shape, Storage, Tensor, bail,
+};
+use cudarc::cublas::sys::cublasSetWorkspace_v2;
 use cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits,
 };
@@ -29,6 +33,26 @@ pub(crate) struct Gpu {
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     precision: Precision,
     dnn: Mutex<Dnn>,
+    /// Of cuBLAS, which would otherwise reserve memory of its own in every capture.
+    _workspace: CudaSlice<u8>,
+    /// While a step is captured: its number, and where that of each replay will be.
+    captured_step: Mutex<Option<(u64, Address)>>,
+}
+
+/// Bytes of the workspace of cuBLAS: what its manual recommends for compute capability 9.0.
+const PRODUCTS: usize = 32 << 20;
+
+/// Lends cuBLAS memory for as long as candle uses `device`.
+fn lend_workspace(device: &CudaDevice, stream: &Arc<CudaStream>) -> Result<CudaSlice<u8>> {
+    // SAFETY: a workspace has no content until cuBLAS writes it.
+    let workspace = unsafe { stream.alloc::<u8>(PRODUCTS) }.w()?;
+    let at = workspace.device_ptr(stream).0 as *mut c_void;
+    // SAFETY: the handle lives in candle's device, and computes in the order of the stream that the memory was reserved in, and that
+    // gives it back.
+    let lent = unsafe { cublasSetWorkspace_v2(*device.cublas_handle().handle(), at, PRODUCTS) };
+    lent.result()
+        .map_err(|e| Error::Msg(format!("cuBLAS, its workspace: {e}")))?;
+    Ok(workspace)
 }
 
 impl Gpu {
@@ -54,6 +78,8 @@ impl Gpu {
         let gpu = Arc::new(Self {
             device: device.clone(),
             dnn: Mutex::new(Dnn::new(&stream)?),
+            _workspace: lend_workspace(device, &stream)?,
+            captured_step: Mutex::new(None),
             stream,
             module,
             functions: Mutex::new(HashMap::new()),
@@ -110,6 +136,26 @@ impl Gpu {
 
     pub(super) fn dnn(&self) -> &Mutex<Dnn> {
         &self.dnn
+    }
+
+    /// Says that step `number` is being captured, whose number will be at `place` in each replay; or that none is.
+    pub(super) fn capture_step(&self, step: Option<(u64, Address)>) {
+        let mut captured = self
+            .captured_step
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *captured = step;
+    }
+
+    /// Where the number of step `number` is, while that is being captured.
+    pub(super) fn place_of_step(&self, number: u64) -> Address {
+        let captured = self
+            .captured_step
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        captured
+            .filter(|(captured, _)| *captured == number)
+            .map_or(Address::NONE, |(_, place)| place)
     }
 
     /// A kernel by name.

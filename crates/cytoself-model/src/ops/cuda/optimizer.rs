@@ -1,9 +1,12 @@
 //! One step of Adam on all parameters at once.
 
+use std::sync::Arc;
+
 use candle_core::cuda::WrapErr;
-use candle_core::{Result, Tensor};
+use candle_core::{CudaDevice, Result, Tensor, bail};
 use cudarc::driver::CudaSlice;
 
+use super::graph::Place;
 use super::{Gpu, launch};
 
 /// Values that a block takes.
@@ -73,41 +76,143 @@ fn blocks(counts: &[usize]) -> Result<Vec<u32>> {
     Ok(blocks)
 }
 
-/// Steps all `parameters`, which are on one GPU, with the seven numbers of a step; `pieces` are those of the last step.
-pub(crate) fn step(
-    parameters: &[Parameter<'_>],
-    factors: [f32; 7],
-    pieces: &mut Option<Pieces>,
-) -> Result<()> {
-    let Some(first) = parameters.first() else {
-        return Ok(());
-    };
-    let gpu = &Gpu::holding(first.weights)?;
-    let counts: Vec<usize> = parameters.iter().map(|p| p.weights.elem_count()).collect();
-    let grid: usize = counts.iter().map(|count| count.div_ceil(PIECE)).sum();
-    if grid == 0 {
-        return Ok(());
-    }
+fn counts(parameters: &[Parameter<'_>]) -> Vec<usize> {
+    parameters.iter().map(|p| p.weights.elem_count()).collect()
+}
+
+/// Blocks of a launch.
+fn grid(counts: &[usize]) -> usize {
+    counts.iter().map(|count| count.div_ceil(PIECE)).sum()
+}
+
+/// The addresses of each parameter, its gradient and its means, and how many values it has.
+fn slots(gpu: &Gpu, parameters: &[Parameter<'_>]) -> Result<Vec<u64>> {
     let mut slots = Vec::with_capacity(5 * parameters.len());
-    for (p, count) in parameters.iter().zip(&counts) {
+    for p in parameters {
         slots.extend([
             gpu.values(p.weights)?.0,
             gpu.values(&p.gradient)?.0,
             gpu.at(&p.means[0]).0,
             gpu.at(&p.means[1]).0,
-            *count as u64,
+            p.weights.elem_count() as u64,
         ]);
+    }
+    Ok(slots)
+}
+
+/// Steps all `parameters`, which are on one GPU, with the seven numbers of a step; `pieces` are those of the last step.
+pub(crate) fn step(
+    parameters: &[Parameter<'_>],
+    factors: [f32; 7],
+    pieces: &mut Option<Arc<Pieces>>,
+) -> Result<()> {
+    let Some(first) = parameters.first() else {
+        return Ok(());
+    };
+    let gpu = &Gpu::holding(first.weights)?;
+    let counts = counts(parameters);
+    let grid = grid(&counts);
+    if grid == 0 {
+        return Ok(());
     }
     let pieces = match pieces {
         Some(known) if known.counts == counts => known,
-        other => other.insert(Pieces::new(gpu, counts)?),
+        other => other.insert(Arc::new(Pieces::new(gpu, counts)?)),
     };
-    let (slots, factors) = (gpu.upload(&slots)?, gpu.upload(&factors)?);
+    let (slots, factors) = (gpu.upload(&slots(gpu, parameters)?)?, gpu.upload(&factors)?);
     launch!(
         gpu,
         "adam_many",
         [grid, 1],
         [gpu.at(&slots), gpu.at(&pieces.blocks), gpu.at(&factors)]
+    );
+    Ok(())
+}
+
+/// What a step in a graph reads besides parameters and gradients, at addresses that stay.
+pub(crate) struct Fixed {
+    pieces: Arc<Pieces>,
+    slots: CudaSlice<u64>,
+    /// What `slots` has to hold, once it is known and can be sent.
+    addresses: Vec<u64>,
+    /// The step that was taken last, and the bits of the learning rate, f64.
+    clock: Place,
+    factors: CudaSlice<f32>,
+}
+
+impl Fixed {
+    /// For steps like the last one.
+    pub(crate) fn new(device: &CudaDevice, pieces: &Arc<Pieces>) -> Result<Self> {
+        let gpu = &Gpu::of(device)?;
+        let fixed = Self {
+            slots: gpu.zeros(5 * pieces.counts.len())?,
+            pieces: Arc::clone(pieces),
+            addresses: Vec::new(),
+            clock: Place::new(device, 2)?,
+            factors: gpu.zeros(7)?,
+        };
+        // For nothing but the kernel, which the driver must have loaded before a capture.
+        fixed.make_factors(gpu, [0.0; 4])?;
+        Ok(fixed)
+    }
+
+    fn make_factors(&self, gpu: &Gpu, [beta1, beta2, eps, weight_decay]: [f64; 4]) -> Result<()> {
+        launch!(
+            gpu,
+            "adam_factors",
+            [1, 1],
+            [
+                self.clock.at(gpu),
+                beta1,
+                beta2,
+                eps,
+                weight_decay,
+                gpu.at(&self.factors)
+            ]
+        );
+        Ok(())
+    }
+
+    /// What the next step goes by: `steps` taken so far.
+    pub(crate) fn set(&mut self, steps: u64, learning_rate: f64) -> Result<()> {
+        self.clock.set(&[steps, learning_rate.to_bits()])
+    }
+
+    /// Sends the addresses that a captured step has seen; after the capture, before the first replay.
+    pub(crate) fn send_addresses(&mut self) -> Result<()> {
+        let stream = Arc::clone(self.slots.stream());
+        stream.memcpy_htod(&self.addresses, &mut self.slots).w()
+    }
+}
+
+/// As [`step`], captured: the seven numbers are made on the GPU from `[beta1, beta2, eps, weight decay]`.
+///
+/// # Errors
+/// - the step is unlike the one that `fixed` was made for.
+pub(crate) fn captured_step(
+    parameters: &[Parameter<'_>],
+    settings: [f64; 4],
+    fixed: &mut Fixed,
+) -> Result<()> {
+    let Some(first) = parameters.first() else {
+        bail!("Adam: a step without gradients");
+    };
+    let gpu = &Gpu::holding(first.weights)?;
+    let counts = counts(parameters);
+    if fixed.pieces.counts != counts {
+        bail!("Adam: other gradients than in the step before");
+    }
+    fixed.addresses = slots(gpu, parameters)?;
+    fixed.make_factors(gpu, settings)?;
+    launch!(
+        gpu,
+        "adam_many",
+        [grid(&counts), 1],
+        [
+            gpu.at(&fixed.slots),
+            gpu.at(&fixed.pieces.blocks),
+            gpu.at(&fixed.factors)
+        ]
     );
     Ok(())
 }

@@ -23,6 +23,8 @@ impl Drop {
         if n == 0 {
             return Ok(y);
         }
+        // In a graph the step of each replay is read there.
+        let place = gpu.place_of_step(step);
         if self.unit == 1 {
             launch!(
                 gpu,
@@ -35,7 +37,7 @@ impl Drop {
                     seed,
                     stream,
                     step,
-                    Address::NONE,
+                    place,
                     self.first,
                     gpu.at(&y)
                 ]
@@ -55,7 +57,7 @@ impl Drop {
                 seed,
                 stream,
                 step,
-                Address::NONE,
+                place,
                 self.first,
                 gpu.at(&y)
             ]

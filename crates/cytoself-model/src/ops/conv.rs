@@ -84,6 +84,8 @@ pub fn conv2d(
         Conv {
             geometry,
             algorithm,
+            #[cfg(feature = "candle-cuda")]
+            kept: std::sync::OnceLock::new(),
         },
     )
 }
@@ -200,6 +202,9 @@ fn assert_lengths(g: &ConvGeometry, x: &[f32], w: &[f32], y: &[f32]) {
 struct Conv {
     geometry: ConvGeometry,
     algorithm: ConvAlgorithm,
+    /// What the forward pass leaves to the backward pass.
+    #[cfg(feature = "candle-cuda")]
+    kept: std::sync::OnceLock<cuda::conv::Kept>,
 }
 
 impl CustomOp2 for Conv {
@@ -229,7 +234,7 @@ impl CustomOp2 for Conv {
         w: &CudaStorage,
         wl: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        cuda::conv::forward(&self.geometry, x, xl, w, wl)
+        cuda::conv::forward(&self.geometry, x, xl, w, wl, &self.kept)
     }
 
     fn bwd(
@@ -242,9 +247,8 @@ impl CustomOp2 for Conv {
         let (g, algorithm) = (&self.geometry, self.algorithm);
         #[cfg(feature = "candle-cuda")]
         if x.device().is_cuda() {
-            let dx = tracks(x).then(|| cuda::conv::input_gradient(g, x, w, dy));
-            let dw = tracks(w).then(|| cuda::conv::weight_gradient(g, x, w, dy));
-            return Ok((dx.transpose()?, dw.transpose()?));
+            let wanted = [tracks(x), tracks(w)];
+            return cuda::conv::gradients(g, [x, w, dy], wanted, &self.kept);
         }
         let dx = gradient(x, dy, w, |dy, w, dx| {
             conv2d_input_gradient(dy, w, g, algorithm, dx)

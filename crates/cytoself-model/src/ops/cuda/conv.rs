@@ -1,6 +1,6 @@
 //! Convolution by cuDNN.
 
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CudaStorage, Layout, Result, Shape, Tensor};
@@ -23,12 +23,23 @@ struct Arrays {
     y: Address,
 }
 
+/// What a forward pass leaves to its backward pass: the weights as the convolution read them.
+pub(crate) struct Kept(Narrow);
+
+/// Copies in bf16 that there are already.
+#[derive(Clone, Copy, Default)]
+struct Copies<'a> {
+    w: Option<&'a Narrow>,
+    y: Option<&'a Narrow>,
+}
+
 pub(crate) fn forward(
     g: &ConvGeometry,
     x: &CudaStorage,
     xl: &Layout,
     w: &CudaStorage,
     wl: &Layout,
+    kept: &OnceLock<Kept>,
 ) -> Result<(CudaStorage, Shape)> {
     let gpu = &Gpu::of(x.device())?;
     let y = gpu.buffer(g.batch * g.out_channels * g.out_plane())?;
@@ -37,51 +48,99 @@ pub(crate) fn forward(
         w: gpu.argument(w, wl)?,
         y: gpu.at(&y),
     };
-    run(gpu, Direction::Forward, g, arrays)?;
+    let narrow = narrow(gpu, g, || Narrow::weights(gpu, arrays.w, g))?;
+    let copies = Copies {
+        w: narrow.as_ref(),
+        y: None,
+    };
+    run(gpu, Direction::Forward, g, arrays, copies)?;
+    if let Some(narrow) = narrow {
+        kept.get_or_init(|| Kept(narrow));
+    }
     gpu.stored(y, (g.batch, g.out_channels, g.out_height(), g.out_width()))
 }
 
-pub(crate) fn input_gradient(
+/// The gradients of the map and of the weights, as far as they are `wanted`.
+pub(crate) fn gradients(
     g: &ConvGeometry,
-    x: &Tensor,
-    w: &Tensor,
-    dy: &Tensor,
-) -> Result<Tensor> {
+    [x, w, dy]: [&Tensor; 3],
+    wanted: [bool; 2],
+    kept: &OnceLock<Kept>,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let gpu = &Gpu::holding(x)?;
-    let (w, dy) = (w.contiguous()?, dy.contiguous()?);
+    let (x, w, dy) = (&x.contiguous()?, &w.contiguous()?, &dy.contiguous()?);
+    // Both read it.
+    let shape = [g.batch, g.out_channels, g.out_plane()];
+    let narrow = narrow(gpu, g, || {
+        Narrow::filled(gpu, gpu.values(dy)?, shape, g.batch)
+    })?;
+    let copies = Copies {
+        w: kept.get().map(|kept| &kept.0),
+        y: narrow.as_ref(),
+    };
+    let dx = wanted[0].then(|| input_gradient(gpu, g, [x, w, dy], copies));
+    let dw = wanted[1].then(|| weight_gradient(gpu, g, [x, w, dy], copies));
+    Ok((dx.transpose()?, dw.transpose()?))
+}
+
+/// What `make` makes, where convolutions are computed in bf16 and there is something to compute.
+fn narrow(
+    gpu: &Gpu,
+    g: &ConvGeometry,
+    make: impl FnOnce() -> Result<Narrow>,
+) -> Result<Option<Narrow>> {
+    let wanted = gpu.precision() == Precision::Bf16 && !is_empty(g);
+    wanted.then(make).transpose()
+}
+
+fn input_gradient(
+    gpu: &Gpu,
+    g: &ConvGeometry,
+    [x, w, dy]: [&Tensor; 3],
+    copies: Copies<'_>,
+) -> Result<Tensor> {
     let dx = gpu.buffer(x.elem_count())?;
     let arrays = Arrays {
         x: gpu.at(&dx),
-        w: gpu.values(&w)?,
-        y: gpu.values(&dy)?,
+        w: gpu.values(w)?,
+        y: gpu.values(dy)?,
     };
-    run(gpu, Direction::Input, g, arrays)?;
+    run(gpu, Direction::Input, g, arrays, copies)?;
     Ok(gpu.tensor(dx, x.shape()))
 }
 
-pub(crate) fn weight_gradient(
+fn weight_gradient(
+    gpu: &Gpu,
     g: &ConvGeometry,
-    x: &Tensor,
-    w: &Tensor,
-    dy: &Tensor,
+    [x, w, dy]: [&Tensor; 3],
+    copies: Copies<'_>,
 ) -> Result<Tensor> {
-    let gpu = &Gpu::holding(x)?;
     if g.batch == 0 {
         return Ok(gpu.tensor(gpu.zeros(w.elem_count())?, w.shape()));
     }
-    let (x, dy) = (x.contiguous()?, dy.contiguous()?);
     let dw = gpu.buffer(w.elem_count())?;
     let arrays = Arrays {
-        x: gpu.values(&x)?,
+        x: gpu.values(x)?,
         w: gpu.at(&dw),
-        y: gpu.values(&dy)?,
+        y: gpu.values(dy)?,
     };
-    run(gpu, Direction::Weights, g, arrays)?;
+    run(gpu, Direction::Weights, g, arrays, copies)?;
     Ok(gpu.tensor(dw, w.shape()))
 }
 
-fn run(gpu: &Gpu, direction: Direction, g: &ConvGeometry, arrays: Arrays) -> Result<()> {
-    if g.batch * g.in_channels * g.out_channels == 0 {
+/// Whether nothing is to be multiplied.
+fn is_empty(g: &ConvGeometry) -> bool {
+    g.batch * g.in_channels * g.out_channels == 0
+}
+
+fn run(
+    gpu: &Gpu,
+    direction: Direction,
+    g: &ConvGeometry,
+    arrays: Arrays,
+    copies: Copies<'_>,
+) -> Result<()> {
+    if is_empty(g) {
         return Ok(());
     }
     let Padding {
@@ -91,7 +150,7 @@ fn run(gpu: &Gpu, direction: Direction, g: &ConvGeometry, arrays: Arrays) -> Res
         right,
     } = g.padding;
     if top == bottom && left == right {
-        return run_even(gpu, direction, g, arrays);
+        return run_even(gpu, direction, g, arrays, copies);
     }
     // cuDNN knows the same padding on opposite sides only: the zeros are made part of the map.
     let (size, frame) = (
@@ -108,20 +167,26 @@ fn run(gpu: &Gpu, direction: Direction, g: &ConvGeometry, arrays: Arrays) -> Res
     if direction == Direction::Input {
         let wide = gpu.buffer::<f32>(planes * framed.in_plane())?;
         let at = gpu.at(&wide);
-        run_even(gpu, direction, &framed, Arrays { x: at, ..arrays })?;
+        run_even(gpu, direction, &framed, Arrays { x: at, ..arrays }, copies)?;
         return crop(gpu, at, arrays.x, planes, size, frame, [top, left]);
     }
     let wide = pad(gpu, arrays.x, planes, size, frame, [top, left])?;
     let x = gpu.at(&wide);
-    run_even(gpu, direction, &framed, Arrays { x, ..arrays })
+    run_even(gpu, direction, &framed, Arrays { x, ..arrays }, copies)
 }
 
 /// A convolution whose padding is the same on opposite sides.
-fn run_even(gpu: &Gpu, direction: Direction, g: &ConvGeometry, arrays: Arrays) -> Result<()> {
+fn run_even(
+    gpu: &Gpu,
+    direction: Direction,
+    g: &ConvGeometry,
+    arrays: Arrays,
+    copies: Copies<'_>,
+) -> Result<()> {
     match gpu.precision() {
         Precision::F32 => call(gpu, direction, g, Format::F32, arrays),
         Precision::Tf32 => call(gpu, direction, g, Format::Tf32, arrays),
-        Precision::Bf16 => run_bf16(gpu, direction, g, arrays),
+        Precision::Bf16 => run_bf16(gpu, direction, g, arrays, copies),
     }
 }
 
@@ -159,6 +224,19 @@ impl Narrow {
             at,
             sizes: [n, c, plane, padded],
         })
+    }
+
+    /// As [`Narrow::new`], with the values of the array.
+    fn filled(gpu: &Gpu, at: Address, shape: [usize; 3], images: usize) -> Result<Self> {
+        let narrow = Self::new(gpu, at, shape, images)?;
+        narrow.fill(gpu)?;
+        Ok(narrow)
+    }
+
+    /// The weights at `at`, with as many zeros behind as make the number of results a multiple of [`CHANNELS`].
+    fn weights(gpu: &Gpu, at: Address, g: &ConvGeometry) -> Result<Self> {
+        let shape = [g.out_channels, g.in_channels, g.taps()];
+        Self::filled(gpu, at, shape, g.out_channels.next_multiple_of(CHANNELS))
     }
 
     fn fill(&self, gpu: &Gpu) -> Result<()> {
@@ -199,29 +277,50 @@ impl Narrow {
 }
 
 /// In bf16 with channels last, sums in f32.
-fn run_bf16(gpu: &Gpu, direction: Direction, g: &ConvGeometry, arrays: Arrays) -> Result<()> {
+fn run_bf16(
+    gpu: &Gpu,
+    direction: Direction,
+    g: &ConvGeometry,
+    arrays: Arrays,
+    copies: Copies<'_>,
+) -> Result<()> {
     let (i, o) = (g.in_channels, g.out_channels);
     let wide = ConvGeometry {
         in_channels: i.next_multiple_of(CHANNELS),
         out_channels: o.next_multiple_of(CHANNELS),
         ..*g
     };
-    let x = Narrow::new(gpu, arrays.x, [g.batch, i, g.in_plane()], g.batch)?;
-    let w = Narrow::new(gpu, arrays.w, [o, i, g.taps()], wide.out_channels)?;
-    let y = Narrow::new(gpu, arrays.y, [g.batch, o, g.out_plane()], g.batch)?;
-    let (read, written) = match direction {
-        Direction::Forward => ([&x, &w], &y),
-        Direction::Input => ([&w, &y], &x),
-        Direction::Weights => ([&x, &y], &w),
+    let ready = [None, copies.w, copies.y];
+    let of = [
+        (arrays.x, [g.batch, i, g.in_plane()], g.batch),
+        (arrays.w, [o, i, g.taps()], wide.out_channels),
+        (arrays.y, [g.batch, o, g.out_plane()], g.batch),
+    ];
+    let written = match direction {
+        Direction::Input => 0,
+        Direction::Weights => 1,
+        Direction::Forward => 2,
     };
-    for array in read {
-        array.fill(gpu)?;
+    let mut own = [None, None, None];
+    for (place, (at, shape, images)) in of.into_iter().enumerate() {
+        if place == written {
+            own[place] = Some(Narrow::new(gpu, at, shape, images)?);
+        } else if ready[place].is_none() {
+            own[place] = Some(Narrow::filled(gpu, at, shape, images)?);
+        }
     }
-    let copies = Arrays {
-        x: gpu.at(&x.copy),
-        w: gpu.at(&w.copy),
-        y: gpu.at(&y.copy),
+    let at = |place: usize| {
+        let narrow = own[place].as_ref().or(ready[place]);
+        narrow.map_or(Address::NONE, |narrow| gpu.at(&narrow.copy))
     };
-    call(gpu, direction, &wide, Format::Bf16, copies)?;
-    written.bring_back(gpu)
+    let copied = Arrays {
+        x: at(0),
+        w: at(1),
+        y: at(2),
+    };
+    call(gpu, direction, &wide, Format::Bf16, copied)?;
+    match &own[written] {
+        Some(narrow) => narrow.bring_back(gpu),
+        None => Ok(()),
+    }
 }

@@ -129,8 +129,8 @@ def main():
             t_rows, t = torch.from_numpy(rows), torch.from_numpy(z)
             last = t.to(memory_format=torch.channels_last)
             flops = 2.0 * len(rows) * CODES * DIM
-            # A tenth of a second or more per contender: a pool that slept needs ten or twenty milliseconds before its threads lie on
-            # cores of their own, where peers that wait by spinning have theirs at once.
+            # A tenth of a second or more per contender: a pool that slept can need tens of milliseconds before its second thread
+            # helps; that of a peer that waits by spinning need not.
             repeats = max(1, int(2e10 / flops))
             slow = max(1, repeats // 6)
             # Seven tables of distances, one-hot rows and the like live at the same time in the layer.

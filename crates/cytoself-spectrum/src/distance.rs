@@ -7,6 +7,9 @@ use crate::wide::wide;
 /// Sums per pair that run side by side; fixed, so that every processor adds in the same order.
 const LANES: usize = 8;
 
+/// Points whose distances are taken together, so that every other point is read once for all of them.
+const TOGETHER: usize = 8;
+
 /// Distances of all pairs `i < j`, row by row, as SciPy's `pdist` lays them out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CondensedDistances {
@@ -131,13 +134,12 @@ pub fn euclidean_distances(x: ArrayView2<'_, f64>) -> Result<CondensedDistances,
     let data = x.as_slice().unwrap_or(&[]);
     let mut values = vec![0.0; points * points.saturating_sub(1) / 2];
     rows_of(&mut values, points)
-        .into_par_iter()
+        .par_chunks_mut(TOGETHER)
         .enumerate()
-        .for_each(|(i, out)| {
-            let from = &data[i * width..(i + 1) * width];
+        .for_each(|(group, rows)| {
             wide(
                 #[inline(always)]
-                || distances_from(from, &data[(i + 1) * width..], out),
+                || distances_from(data, width, group * TOGETHER, rows),
             );
         });
     Ok(CondensedDistances { points, values })
@@ -154,10 +156,14 @@ fn rows_of(mut values: &mut [f64], points: usize) -> Vec<&mut [f64]> {
     rows
 }
 
+/// Distances of the points from `first` on, one per slice of `rows`, to all points behind each.
 #[inline(always)]
-fn distances_from(from: &[f64], others: &[f64], out: &mut [f64]) {
-    for (to, out) in others.chunks_exact(from.len().max(1)).zip(out) {
-        *out = squared_distance(from, to).sqrt();
+fn distances_from(data: &[f64], width: usize, first: usize, rows: &mut [&mut [f64]]) {
+    for to in first + 1..data.len() / width.max(1) {
+        let other = &data[to * width..][..width];
+        for (from, out) in (first..to).zip(rows.iter_mut()) {
+            out[to - from - 1] = squared_distance(&data[from * width..][..width], other).sqrt();
+        }
     }
 }
 

@@ -84,12 +84,13 @@ fn read_histograms(path: &Path, common: &Common) -> Result<Array2<f64>, Failure>
     let kept: Vec<usize> = (0..histograms.nrows())
         .filter(|&row| !histograms.row(row).iter().all(|v| v.is_nan()))
         .collect();
-    if kept.len() < histograms.nrows() {
-        common.say(format!(
-            "left out {} rows of NaN (proteins without crops)",
-            histograms.nrows() - kept.len()
-        ));
+    if kept.len() == histograms.nrows() {
+        return Ok(histograms);
     }
+    common.say(format!(
+        "left out {} rows of NaN (proteins without crops)",
+        histograms.nrows() - kept.len()
+    ));
     Ok(histograms.select(Axis(0), &kept))
 }
 

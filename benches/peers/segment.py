@@ -12,12 +12,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 THREADS = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
 
 
-def enter(venv):
-    """Runs this script again with the interpreter of the virtual environment."""
+def enter(venv, packages=("numpy", "scipy", "scikit-image", "tifffile", "pillow")):
+    """Runs this script again with the interpreter of the virtual environment, which it makes if it is missing."""
     python = venv / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        packages = ["numpy", "scipy", "scikit-image", "tifffile", "pillow"]
         subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
     if pathlib.Path(sys.prefix).resolve() != venv.resolve():
         os.environ.update({name: "1" for name in THREADS})

@@ -2,9 +2,13 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
 use crate::SpectrumError;
+use crate::error::check_finite;
 
 /// Columns per block of the product; fixed, so that the sums do not depend on the number of threads.
 const BLOCK: usize = 128;
+
+/// Columns that become rows together, so that what stands beside a value in memory is used while it is at hand.
+const TRANSPOSED: usize = 16;
 
 /// Pearson correlations of all pairs of columns.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,14 +85,12 @@ pub fn pearson(x: ArrayView1<'_, f64>, y: ArrayView1<'_, f64>) -> Option<f64> {
     if x.len() != y.len() {
         return None;
     }
-    let (x, y) = (standardised(x)?, standardised(y)?);
-    Some(
-        x.iter()
-            .zip(&y)
-            .map(|(a, b)| a * b)
-            .sum::<f64>()
-            .clamp(-1.0, 1.0),
-    )
+    let (mut x, mut y) = (x.to_vec(), y.to_vec());
+    if !(standardise(&mut x) && standardise(&mut y)) {
+        return None;
+    }
+    let product: f64 = x.iter().zip(&y).map(|(a, b)| a * b).sum();
+    Some(product.clamp(-1.0, 1.0))
 }
 
 fn check(x: ArrayView2<'_, f64>) -> Result<(), SpectrumError> {
@@ -99,15 +101,7 @@ fn check(x: ArrayView2<'_, f64>) -> Result<(), SpectrumError> {
             found: x.nrows(),
         });
     }
-    match x.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        Some(((row, column), value)) => Err(SpectrumError::NotFinite {
-            what: "histograms",
-            row,
-            column,
-            value: value.to_string(),
-        }),
-        None => Ok(()),
-    }
+    check_finite("histograms", x)
 }
 
 /// Standardised columns as rows, so that the products run along memory.
@@ -117,33 +111,38 @@ fn standardised_columns(x: ArrayView2<'_, f64>) -> (Array2<f64>, Vec<bool>) {
     let constant = standard
         .as_slice_mut()
         .unwrap_or_default()
-        .par_chunks_mut(rows)
+        .par_chunks_mut(TRANSPOSED * rows)
         .enumerate()
-        .map(|(column, row)| match standardised(x.column(column)) {
-            Some(values) => {
-                row.copy_from_slice(&values);
-                false
+        .flat_map_iter(|(group, out)| {
+            for (row, values) in x.outer_iter().enumerate() {
+                let values = values.into_iter().skip(group * TRANSPOSED);
+                for (out, &value) in out[row..].iter_mut().step_by(rows).zip(values) {
+                    *out = value;
+                }
             }
-            None => true,
+            out.chunks_exact_mut(rows)
+                .map(|column| !standardise(column))
+                .collect::<Vec<_>>()
         })
         .collect();
     (standard, constant)
 }
 
-fn standardised(x: ArrayView1<'_, f64>) -> Option<Vec<f64>> {
-    let first = *x.first()?;
+/// `(x - mean) / |x - mean|` in place; `false` where all values are equal, which leaves zeros.
+fn standardise(values: &mut [f64]) -> bool {
     // The exact comparison, as in SciPy: deviations from a rounded mean would correlate rounding noise.
-    if x.iter().all(|&v| v == first) {
-        return None;
+    if values.iter().all(|&v| v == values[0]) {
+        values.fill(0.0);
+        return false;
     }
-    let mean = x.sum() / x.len() as f64;
-    let mut centred: Vec<f64> = x.iter().map(|v| v - mean).collect();
-    let largest = centred.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let mean = ArrayView1::from(&*values).sum() / values.len() as f64;
+    values.iter_mut().for_each(|v| *v -= mean);
+    let largest = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     // Scaled first, so that squares of tiny or huge deviations neither vanish nor overflow.
-    centred.iter_mut().for_each(|v| *v /= largest);
-    let norm = centred.iter().map(|v| v * v).sum::<f64>().sqrt();
-    centred.iter_mut().for_each(|v| *v /= norm);
-    Some(centred)
+    values.iter_mut().for_each(|v| *v /= largest);
+    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    values.iter_mut().for_each(|v| *v /= norm);
+    true
 }
 
 fn rows_between(x: &Array2<f64>, from: usize, to: usize) -> ArrayView2<'_, f64> {
@@ -151,9 +150,13 @@ fn rows_between(x: &Array2<f64>, from: usize, to: usize) -> ArrayView2<'_, f64> 
 }
 
 fn mirror_upper_triangle(matrix: &mut Array2<f64>) {
-    for row in 0..matrix.nrows() {
-        for column in 0..row {
-            matrix[[row, column]] = matrix[[column, row]];
+    let codes = matrix.nrows();
+    for start in (0..codes).step_by(TRANSPOSED) {
+        let end = (start + TRANSPOSED).min(codes);
+        for column in 0..end {
+            for row in start.max(column + 1)..end {
+                matrix[[row, column]] = matrix[[column, row]];
+            }
         }
     }
 }

@@ -1,14 +1,27 @@
-use ndarray::ArrayView2;
+use std::array::from_fn;
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, Slice};
 use rayon::prelude::*;
 
 use crate::SpectrumError;
+use crate::error::check_finite;
 use crate::wide::wide;
 
 /// Sums per pair that run side by side; fixed, so that every processor adds in the same order.
-const LANES: usize = 8;
+const LANES: usize = 4;
 
-/// Points whose distances are taken together, so that every other point is read once for all of them.
-const TOGETHER: usize = 8;
+/// Rows that meet as many others at once: nine pairs keep their sums in registers and share what is read.
+const TILE: usize = 3;
+
+/// First points that share one reading of all points behind them.
+const TOGETHER: usize = 8 * TILE;
+
+/// Lanes of a row taken at once, so that the rows of a tile stay in the first cache.
+const COLUMNS: usize = 512;
+
+type Lanes = [f64; LANES];
+type Tile = [[Lanes; TILE]; TILE];
 
 /// Distances of all pairs `i < j`, row by row, as SciPy's `pdist` lays them out.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,17 +134,10 @@ fn pair_at(points: usize, at: usize) -> (usize, usize) {
 /// # Ok::<(), cytoself_spectrum::SpectrumError>(())
 /// ```
 pub fn euclidean_distances(x: ArrayView2<'_, f64>) -> Result<CondensedDistances, SpectrumError> {
-    if let Some(((row, column), value)) = x.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        return Err(SpectrumError::NotFinite {
-            what: "rows to compare",
-            row,
-            column,
-            value: value.to_string(),
-        });
-    }
-    let x = x.as_standard_layout();
+    check_finite("rows to compare", x)?;
     let (points, width) = x.dim();
-    let data = x.as_slice().unwrap_or(&[]);
+    let x = in_whole_lanes(&x);
+    let (lanes, _) = x.as_slice().unwrap_or(&[]).as_chunks::<LANES>();
     let mut values = vec![0.0; points * points.saturating_sub(1) / 2];
     rows_of(&mut values, points)
         .par_chunks_mut(TOGETHER)
@@ -139,10 +145,23 @@ pub fn euclidean_distances(x: ArrayView2<'_, f64>) -> Result<CondensedDistances,
         .for_each(|(group, rows)| {
             wide(
                 #[inline(always)]
-                || distances_from(data, width, group * TOGETHER, rows),
+                || distances_from(lanes, width.div_ceil(LANES), group * TOGETHER, rows),
             );
         });
     Ok(CondensedDistances { points, values })
+}
+
+/// Rows that end on a whole number of lanes: zeros behind all of them alike change no distance.
+fn in_whole_lanes<'a>(x: &'a ArrayView2<'_, f64>) -> CowArray<'a, f64, Ix2> {
+    let (points, width) = x.dim();
+    if width.is_multiple_of(LANES) {
+        return x.as_standard_layout();
+    }
+    let mut padded = Array2::zeros((points, width.next_multiple_of(LANES)));
+    padded
+        .slice_axis_mut(Axis(1), Slice::from(..width))
+        .assign(x);
+    padded.into()
 }
 
 /// The condensed layout cut into one slice per first point.
@@ -158,49 +177,99 @@ fn rows_of(mut values: &mut [f64], points: usize) -> Vec<&mut [f64]> {
 
 /// Distances of the points from `first` on, one per slice of `rows`, to all points behind each.
 #[inline(always)]
-fn distances_from(data: &[f64], width: usize, first: usize, rows: &mut [&mut [f64]]) {
-    for to in first + 1..data.len() / width.max(1) {
-        let other = &data[to * width..][..width];
-        for (from, out) in (first..to).zip(rows.iter_mut()) {
-            out[to - from - 1] = squared_distance(&data[from * width..][..width], other).sqrt();
+fn distances_from(data: &[Lanes], width: usize, first: usize, rows: &mut [&mut [f64]]) {
+    let last = (data.len() / width.max(1)).saturating_sub(1);
+    let part = |point: usize, columns: &Range<usize>| {
+        &data[point.min(last) * width..][..width][columns.clone()]
+    };
+    for to in (first + 1..=last).step_by(TILE) {
+        let mut sums = [Tile::default(); TOGETHER / TILE];
+        for start in (0..width).step_by(COLUMNS) {
+            let columns = start..(start + COLUMNS).min(width);
+            let others = from_fn(|j| part(to + j, &columns));
+            for (tile, sums) in sums.iter_mut().enumerate() {
+                let from = first + tile * TILE;
+                add_squares(sums, from_fn(|i| part(from + i, &columns)), others);
+            }
+        }
+        for (row, out) in rows.iter_mut().enumerate() {
+            let from = first + row;
+            for (j, sum) in sums[row / TILE][row % TILE].iter().enumerate() {
+                // Beyond the last point and below the diagonal stand pairs that only fill the tile.
+                if let Some(out) = (to + j)
+                    .checked_sub(from + 1)
+                    .and_then(|at| out.get_mut(at))
+                {
+                    *out = ((sum[0] + sum[2]) + (sum[1] + sum[3])).sqrt();
+                }
+            }
         }
     }
 }
 
+/// Adds the squared differences of every row of `from` and every row of `to`, all of one length.
 #[inline(always)]
-fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (ys, y_rest) = y.as_chunks::<LANES>();
-    for (x, y) in xs.iter().zip(ys) {
-        for lane in 0..LANES {
-            let difference = x[lane] - y[lane];
-            sums[lane] += difference * difference;
+fn add_squares(sums: &mut Tile, from: [&[Lanes]; TILE], to: [&[Lanes]; TILE]) {
+    let width = from[0].len();
+    let (from, to) = (from.map(|row| &row[..width]), to.map(|row| &row[..width]));
+    let mut tile = *sums;
+    for column in 0..width {
+        for (sums, from) in tile.iter_mut().zip(from) {
+            for (sums, to) in sums.iter_mut().zip(to) {
+                for lane in 0..LANES {
+                    let difference = from[column][lane] - to[column][lane];
+                    sums[lane] = difference.mul_add(difference, sums[lane]);
+                }
+            }
         }
     }
-    let rest: f64 = x_rest
-        .iter()
-        .zip(y_rest)
-        .map(|(x, y)| (x - y) * (x - y))
-        .sum();
-    ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7])) + rest
+    *sums = tile;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+
+    fn sample(points: usize, width: usize) -> Array2<f64> {
+        Array2::from_shape_fn((points, width), |(i, j)| {
+            ((i * 13 + j * 7) % 29) as f64 * 0.37
+        })
+    }
 
     #[test]
     fn equals_the_plain_sum() {
-        let x = Array2::from_shape_fn((23, 37), |(i, j)| ((i * 13 + j * 7) % 29) as f64 * 0.37);
-        let distances = euclidean_distances(x.view()).unwrap();
-        for i in 0..23 {
-            for j in 0..23 {
-                let plain = (&x.row(i) - &x.row(j)).mapv(|d| d * d).sum().sqrt();
-                assert!((distances.get(i, j) - plain).abs() <= 1e-13 * plain);
+        // Parts of a tile, of a group of tiles, of the lanes, and of the columns taken at once.
+        for (points, width) in [(2, 1), (23, 37), (75, 8), (51, COLUMNS * LANES + 6)] {
+            let x = sample(points, width);
+            let distances = euclidean_distances(x.view()).unwrap();
+            for i in 0..points {
+                for j in 0..points {
+                    let plain = (&x.row(i) - &x.row(j)).mapv(|d| d * d).sum().sqrt();
+                    assert!((distances.get(i, j) - plain).abs() <= 1e-13 * plain);
+                }
             }
         }
+    }
+
+    #[test]
+    fn same_bits_on_every_processor_and_with_any_number_of_threads() {
+        let x = sample(60, 37);
+        let run = |threads| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap()
+                .install(|| euclidean_distances(x.view()).unwrap())
+        };
+        let mut plain = vec![0.0; 60 * 59 / 2];
+        let view = x.view();
+        let padded = in_whole_lanes(&view);
+        let (lanes, _) = padded.as_slice().unwrap().as_chunks();
+        for (group, rows) in rows_of(&mut plain, 60).chunks_mut(TOGETHER).enumerate() {
+            distances_from(lanes, 37usize.div_ceil(LANES), group * TOGETHER, rows);
+        }
+        assert_eq!(run(1).values(), plain);
+        assert_eq!(run(1), run(3));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use ndarray::ArrayView2;
 use thiserror::Error;
 
 /// Why a step of the spectrum chain failed.
@@ -79,4 +80,23 @@ pub enum SpectrumError {
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// Names the first value that is NaN or infinite.
+pub(crate) fn check_finite(
+    what: &'static str,
+    x: ArrayView2<'_, f64>,
+) -> Result<(), SpectrumError> {
+    match x.iter().position(|v| !v.is_finite()) {
+        Some(at) => {
+            let (row, column) = (at / x.ncols(), at % x.ncols());
+            Err(SpectrumError::NotFinite {
+                what,
+                row,
+                column,
+                value: x[[row, column]].to_string(),
+            })
+        }
+        None => Ok(()),
+    }
 }

@@ -1,7 +1,7 @@
 /// Runs `work` compiled for AVX2 where the processor has it, plainly elsewhere.
 ///
-/// The loops inside fix the order of every sum, and nothing is contracted to fused operations, so that both give the
-/// same bits.
+/// The loops inside fix the order of every sum, and an operation is fused only where it says `mul_add`, so that both give
+/// the same bits.
 #[inline(always)]
 pub(crate) fn wide<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

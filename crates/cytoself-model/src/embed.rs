@@ -247,7 +247,13 @@ impl Embedder {
                 return computed.send(fetcher);
             }
         }
-        self.compute(images, outputs)?.send(fetcher)
+        let compute = || self.compute(images, outputs);
+        // From within the pool: every operation asked for from outside would wake a thread and wait for it.
+        let computed = match images.device() {
+            Device::Cpu => rayon::scope(|_| compute()),
+            _ => compute(),
+        };
+        computed?.send(fetcher)
     }
 
     /// The outputs of a batch, where the network is.

@@ -36,11 +36,13 @@ mod tape;
 mod tensor;
 
 pub(crate) use arrange::{channels_last, exchange, reshape, scale};
+pub(crate) use batch_norm::FixedNorm;
 pub use batch_norm::{
     Activation, BatchNormGradients, BatchNormMode, BatchNormRunning, BatchStatistics, MapShape,
     SumOverParts, batch_norm, batch_norm_backward, batch_norm_forward, batch_statistics,
     with_parts,
 };
+pub(crate) use conv::conv2d_normalized;
 pub use conv::{
     ConvAlgorithm, conv2d, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient,
 };
@@ -48,6 +50,7 @@ pub use conv::{
 pub(crate) use cuda::Gpu;
 #[cfg(feature = "nccl")]
 pub(crate) use cuda::nccl::{World, identity, new_world};
+pub(crate) use depthwise::depthwise_conv2d_normalized;
 pub use depthwise::{
     depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
 };
@@ -72,5 +75,5 @@ pub use rng::RngKey;
 pub use simd::InstructionSet;
 pub use squeeze_excite::squeeze_excite;
 pub use tape::{Tape, record};
-pub(crate) use tape::{empty_store, on_tape, push};
+pub(crate) use tape::{empty_store, on_tape, push, untracked};
 pub(crate) use tensor::with as with_values;

@@ -94,6 +94,34 @@ impl Conv {
         })
     }
 
+    /// `norm(conv(x) + residual)` in one pass; `None` where it would lose gradients or the bias.
+    fn normalized(
+        &self,
+        x: &Tensor,
+        norm: &Norm,
+        residual: Option<&Tensor>,
+        pass: &Pass,
+    ) -> Result<Option<Tensor>, ModelError> {
+        let inputs = [Some(x), Some(&self.weight), residual]
+            .into_iter()
+            .flatten();
+        if self.bias.is_some() || !ops::untracked(inputs) {
+            return Ok(None);
+        }
+        let (w, step) = (&self.weight, (self.stride, self.padding));
+        match (norm.fixed(x, pass)?, residual) {
+            (None, _) => Ok(None),
+            (Some(norm), None) if self.depthwise => {
+                Ok(Some(ops::depthwise_conv2d_normalized(x, w, step, &norm)?))
+            }
+            (Some(_), _) if self.depthwise => Ok(None),
+            (Some(norm), _) => {
+                let y = ops::conv2d_normalized(x, w, step, pass.algorithm, &norm, residual)?;
+                Ok(Some(y))
+            }
+        }
+    }
+
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, ModelError> {
         let y = if self.depthwise {
             ops::depthwise_conv2d(x, &self.weight, self.stride, self.padding)?
@@ -147,7 +175,11 @@ impl ConvNorm {
         residual: Option<&Tensor>,
         pass: &Pass,
     ) -> Result<Tensor, ModelError> {
-        self.norm
-            .forward(&self.conv.forward(x, pass)?, residual, pass)
+        match self.conv.normalized(x, &self.norm, residual, pass)? {
+            Some(y) => Ok(y),
+            None => self
+                .norm
+                .forward(&self.conv.forward(x, pass)?, residual, pass),
+        }
     }
 }

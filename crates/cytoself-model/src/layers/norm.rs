@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::Pass;
 use super::builder::{Builder, Init};
 use crate::ModelError;
-use crate::ops::{self, Activation, BatchNormMode, BatchNormRunning};
+use crate::ops::{self, Activation, BatchNormMode, BatchNormRunning, FixedNorm};
 
 /// Batch norm over channels, then an optional residual, then an optional SiLU.
 pub(crate) struct Norm {
@@ -44,6 +44,17 @@ impl Norm {
             momentum: b.norm.momentum,
             activation,
         })
+    }
+
+    /// The same as a line per channel, where it takes its statistics from no batch, on the CPU, and nobody asks for its gradients.
+    pub(crate) fn fixed(&self, x: &Tensor, pass: &Pass) -> Result<Option<FixedNorm>, ModelError> {
+        let affine = self.affine.as_ref().map(|(w, b)| (w, b));
+        let free = affine.is_none_or(|(w, b)| ops::untracked([w, b]));
+        if pass.train || !free || !x.device().is_cpu() {
+            return Ok(None);
+        }
+        let norm = FixedNorm::new(affine, &self.running, self.epsilon, self.activation)?;
+        Ok(Some(norm))
     }
 
     /// `act(bn(x) + residual)`.

@@ -1,10 +1,12 @@
 //! Batch normalisation fused with the addition of a residual and the activation.
 
 mod backward;
+mod fixed;
 mod kernels;
 mod plain;
 mod shared;
 
+pub(crate) use fixed::{Finish, FixedNorm};
 pub use plain::{
     BatchNormGradients, BatchStatistics, MapShape, batch_norm_backward, batch_norm_forward,
     batch_statistics,

@@ -6,7 +6,8 @@ mod merged;
 mod pointwise;
 mod winograd;
 
-use super::buffer::output;
+use super::batch_norm::{Finish, FixedNorm};
+use super::buffer::{Shared, output};
 #[cfg(feature = "candle-cuda")]
 use super::cuda;
 use super::geometry::{ConvGeometry, Padding};
@@ -14,10 +15,11 @@ use super::simd::InstructionSet;
 use super::tape::apply2;
 #[cfg(feature = "candle-cuda")]
 use super::tape::tracks;
-use super::tensor::{gradient, slice, stored};
+use super::tensor::{gradient, slice, stored, with3};
 #[cfg(feature = "candle-cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
 /// How a convolution is computed.
 ///
@@ -59,6 +61,42 @@ pub fn conv2d(
     padding: Padding,
     algorithm: ConvAlgorithm,
 ) -> Result<Tensor> {
+    let geometry = geometry(x, w, stride, padding)?;
+    apply2(
+        &x.contiguous()?,
+        &w.contiguous()?,
+        Conv {
+            geometry,
+            algorithm,
+            #[cfg(feature = "candle-cuda")]
+            kept: std::sync::OnceLock::new(),
+        },
+    )
+}
+
+/// As [`conv2d`], normalised with fixed statistics in the same pass, on the CPU and without gradients.
+pub(crate) fn conv2d_normalized(
+    x: &Tensor,
+    w: &Tensor,
+    (stride, padding): (usize, Padding),
+    algorithm: ConvAlgorithm,
+    norm: &FixedNorm,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
+    let g = &geometry(x, w, stride, padding)?;
+    let shape = (g.batch, g.out_channels, g.out_height(), g.out_width());
+    if residual.is_some_and(|r| r.dims() != Shape::from(shape).dims()) {
+        bail!("conv2d: the residual must have the shape {shape:?}");
+    }
+    let mut y = output(g.batch * g.out_channels * g.out_plane());
+    with3(x, w, residual, |x, w, residual| {
+        let finish = norm.with(residual);
+        convolve(x, w, g, algorithm, Some(&finish), &mut y);
+    })?;
+    Tensor::from_vec(y, shape, x.device())
+}
+
+fn geometry(x: &Tensor, w: &Tensor, stride: usize, padding: Padding) -> Result<ConvGeometry> {
     let ((batch, in_channels, height, width), (out_channels, channels, kh, kw)) =
         (x.dims4()?, w.dims4()?);
     let geometry = ConvGeometry {
@@ -78,16 +116,7 @@ pub fn conv2d(
             x.dims()
         );
     }
-    apply2(
-        &x.contiguous()?,
-        &w.contiguous()?,
-        Conv {
-            geometry,
-            algorithm,
-            #[cfg(feature = "candle-cuda")]
-            kept: std::sync::OnceLock::new(),
-        },
-    )
+    Ok(geometry)
 }
 
 /// `y = conv(x, w)` on slices.
@@ -101,17 +130,49 @@ pub fn conv2d_forward(
     algorithm: ConvAlgorithm,
     y: &mut [f32],
 ) {
-    let g = geometry;
+    convolve(x, w, geometry, algorithm, None, y);
+}
+
+/// `y = finish(conv(x, w))`.
+fn convolve(
+    x: &[f32],
+    w: &[f32],
+    g: &ConvGeometry,
+    algorithm: ConvAlgorithm,
+    finish: Option<&Finish<'_>>,
+    y: &mut [f32],
+) {
     assert_lengths(g, x, w, y);
-    if y.is_empty() || g.in_channels == 0 {
-        return y.fill(0.0);
-    }
+    assert!(
+        finish.is_none_or(|f| f.fits(g.out_channels, y.len())),
+        "channels of the normalisation"
+    );
     match method(g, algorithm) {
-        Method::Pointwise => pointwise::forward(x, w, g, y),
-        Method::Winograd => winograd::forward(x, w, g, InstructionSet::detect(), y),
-        Method::Merged => merged::forward(x, w, g, y),
-        Method::Patches => gemm::forward(x, w, g, y),
+        _ if y.is_empty() => {}
+        _ if g.in_channels == 0 => {
+            y.fill(0.0);
+            finish_all(g, finish, y);
+        }
+        Method::Pointwise => pointwise::forward(x, w, g, finish, y),
+        Method::Winograd => {
+            winograd::forward(x, w, g, InstructionSet::detect(), y);
+            finish_all(g, finish, y);
+        }
+        Method::Merged => merged::forward(x, w, g, finish, y),
+        Method::Patches => gemm::forward(x, w, g, finish, y),
     }
+}
+
+/// Finishes maps that are all there.
+fn finish_all(g: &ConvGeometry, finish: Option<&Finish<'_>>, y: &mut [f32]) {
+    let Some(finish) = finish else { return };
+    let (maps, plane) = (Shared::new(y), g.out_plane());
+    (0..g.batch * g.out_channels)
+        .into_par_iter()
+        .for_each(|map| {
+            // SAFETY: one task per map.
+            unsafe { finish.apply(maps, map * plane, map % g.out_channels, plane) }
+        });
 }
 
 /// The gradient of the input of [`conv2d_forward`], given `dy`, that of its output.

@@ -19,11 +19,13 @@ kernel! {
     unsafe fn silu_forward_kernel<L>(x: *const f32, n: usize, y: *mut f32) {
         let mut i = 0;
         while i + N <= n {
-            L::store(y.add(i), silu_lanes::<L>(L::load(x.add(i))));
+            let [v] = silu_lanes::<L, 1>([L::load(x.add(i))]);
+            L::store(y.add(i), v);
             i += N;
         }
         if i < n {
-            L::store_part(y.add(i), n - i, silu_lanes::<L>(L::load_part(x.add(i), n - i)));
+            let [v] = silu_lanes::<L, 1>([L::load_part(x.add(i), n - i)]);
+            L::store_part(y.add(i), n - i, v);
         }
     }
 }
@@ -32,12 +34,14 @@ kernel! {
     unsafe fn silu_backward_kernel<L>(x: *const f32, dy: *const f32, n: usize, dx: *mut f32) {
         let mut i = 0;
         while i + N <= n {
-            L::store(dx.add(i), L::mul(L::load(dy.add(i)), silu_slope::<L>(L::load(x.add(i)))));
+            let [slope] = silu_slope::<L, 1>([L::load(x.add(i))]);
+            L::store(dx.add(i), L::mul(L::load(dy.add(i)), slope));
             i += N;
         }
         if i < n {
             let m = n - i;
-            L::store_part(dx.add(i), m, L::mul(L::load_part(dy.add(i), m), silu_slope::<L>(L::load_part(x.add(i), m))));
+            let [slope] = silu_slope::<L, 1>([L::load_part(x.add(i), m)]);
+            L::store_part(dx.add(i), m, L::mul(L::load_part(dy.add(i), m), slope));
         }
     }
 }

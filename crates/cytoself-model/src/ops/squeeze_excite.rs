@@ -1,5 +1,7 @@
 //! Squeeze and excitation: channels scaled by a gate computed from their means.
 
+mod kernels;
+
 use super::arrange::join;
 use super::buffer::output;
 #[cfg(feature = "candle-cuda")]
@@ -109,8 +111,11 @@ impl SqueezeExcite {
     fn gates(&self, x: &[f32], packed: &[f32]) -> Kept {
         let [w1, b1, w2, b2] = self.parameters(packed);
         let (plane, isa) = (self.plane, InstructionSet::detect());
-        let mean =
-            |map: &[f32]| (map.iter().map(|v| f64::from(*v)).sum::<f64>() / plane as f64) as f32;
+        let mean = |map: &[f32]| {
+            // SAFETY: the pointer is to as many values.
+            let sum = unsafe { kernels::sum(isa, map.as_ptr(), map.len()) };
+            (sum / plane as f64) as f32
+        };
         let means: Vec<f32> = x.par_chunks(plane).with_min_len(16).map(mean).collect();
         let (mut hidden, mut active, mut gates) = (
             output(self.n * self.r),
@@ -135,6 +140,7 @@ impl SqueezeExcite {
     fn backward(&self, x: &[f32], packed: &[f32], dy: &[f32], kept: &Kept) -> (Vec<f32>, Vec<f32>) {
         let (plane, isa) = (self.plane, InstructionSet::detect());
         let [w1, _, w2, _] = self.parameters(packed);
+        // In f64: what the products of a map leave of each other meets large hidden values in the gradient of the weights.
         let dot = |(x, dy): (&[f32], &[f32])| {
             x.iter().zip(dy).map(|(x, d)| f64::from(x * d)).sum::<f64>() as f32
         };
@@ -170,13 +176,17 @@ impl SqueezeExcite {
             .with_min_len(16)
             .enumerate()
             .for_each(|(i, (dx, dy))| {
-                let (gate, mean) = (kept.gates[i], dmeans[i] / plane as f32);
-                dx.iter_mut()
-                    .zip(dy)
-                    .for_each(|(dx, dy)| *dx = dy * gate + mean);
+                line(isa, dy, kept.gates[i], dmeans[i] / plane as f32, dx);
             });
         (dx, dpacked)
     }
+}
+
+/// `y = scale * x + offset`.
+fn line(isa: InstructionSet, x: &[f32], scale: f32, offset: f32, y: &mut [f32]) {
+    let n = x.len().min(y.len());
+    // SAFETY: both pointers are to `n` values at least.
+    unsafe { kernels::line(isa, x.as_ptr(), n, scale, offset, y.as_mut_ptr()) };
 }
 
 /// Adds every row of `rows` to `sum`.
@@ -200,14 +210,12 @@ impl CustomOp2 for SqueezeExcite {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, packed) = (slice(x, xl)?, slice(p, pl)?);
         let kept = self.gates(x, packed);
-        let mut y = output(x.len());
+        let (mut y, isa) = (output(x.len()), InstructionSet::detect());
         y.par_chunks_mut(self.plane)
             .zip(x.par_chunks(self.plane))
             .with_min_len(16)
             .zip(&kept.gates)
-            .for_each(|((y, x), gate)| {
-                y.iter_mut().zip(x).for_each(|(y, x)| *y = x * gate);
-            });
+            .for_each(|((y, x), gate)| line(isa, x, *gate, 0.0, y));
         self.kept.get_or_init(|| kept);
         stored(y, xl.shape().clone())
     }

@@ -228,6 +228,11 @@ pub(crate) fn tracks(t: &Tensor) -> bool {
     t.track_op() || STATE.with_borrow(|state| state.tracked.contains(&t.id()))
 }
 
+/// Whether nothing will ask for a gradient into any of `inputs`.
+pub(crate) fn untracked<'a>(inputs: impl IntoIterator<Item = &'a Tensor>) -> bool {
+    !inputs.into_iter().any(tracks)
+}
+
 /// Writes an operation to the tape if this thread records and one of the inputs is wanted; else forgets `back`.
 pub(crate) fn push(
     inputs: &[&Tensor],

@@ -7,6 +7,9 @@ use crate::ops::simd::{N, kernel, load_up_to, store_up_to};
 /// Values summed in f32 before a partial sum goes to f64.
 const BLOCK: usize = 4096;
 
+/// Vectors that are normalised side by side.
+const TOGETHER: usize = 3;
+
 kernel! {
     /// The sums of `x - shift` and of its square over `n` values.
     pub(super) unsafe fn sums<L>(x: *const f32, n: usize, shift: f32) -> [f64; 2] {
@@ -41,16 +44,32 @@ kernel! {
     pub(super) unsafe fn normalize<L>(x: *const f32, n: usize, scale: f32, offset: f32, residual: *const f32, act: Activation, y: *mut f32) {
         let (a, b) = (L::splat(scale), L::splat(offset));
         let mut i = 0;
-        while i < n {
-            let m = (n - i).min(N);
-            let mut t = L::fma(load_up_to::<L>(x.add(i), m), a, b);
-            if !residual.is_null() {
-                t = L::add(t, load_up_to::<L>(residual.add(i), m));
+        while i + TOGETHER * N <= n {
+            let mut t = [a; TOGETHER];
+            for u in 0..TOGETHER {
+                t[u] = L::fma(L::load(x.add(i + u * N)), a, b);
+                if !residual.is_null() {
+                    t[u] = L::add(t[u], L::load(residual.add(i + u * N)));
+                }
             }
             if act == Activation::Silu {
-                t = silu::<L>(t);
+                t = silu::<L, TOGETHER>(t);
             }
-            store_up_to::<L>(y.add(i), m, t);
+            for u in 0..TOGETHER {
+                L::store(y.add(i + u * N), t[u]);
+            }
+            i += TOGETHER * N;
+        }
+        while i < n {
+            let m = (n - i).min(N);
+            let mut t = [L::fma(load_up_to::<L>(x.add(i), m), a, b)];
+            if !residual.is_null() {
+                t[0] = L::add(t[0], load_up_to::<L>(residual.add(i), m));
+            }
+            if act == Activation::Silu {
+                t = silu::<L, 1>(t);
+            }
+            store_up_to::<L>(y.add(i), m, t[0]);
             i += N;
         }
     }
@@ -67,16 +86,43 @@ kernel! {
         while i < n {
             let end = (i + BLOCK).min(n);
             let (mut s, mut q) = (L::zero(), L::zero());
+            while i + TOGETHER * N <= end {
+                let (mut v, mut d) = ([a; TOGETHER], [a; TOGETHER]);
+                for u in 0..TOGETHER {
+                    v[u] = L::load(x.add(i + u * N));
+                    d[u] = L::load(dy.add(i + u * N));
+                }
+                if act == Activation::Silu {
+                    let mut t = v;
+                    for u in 0..TOGETHER {
+                        t[u] = L::fma(v[u], a, b);
+                        if !residual.is_null() {
+                            t[u] = L::add(t[u], L::load(residual.add(i + u * N)));
+                        }
+                    }
+                    t = silu_slope::<L, TOGETHER>(t);
+                    for u in 0..TOGETHER {
+                        d[u] = L::mul(d[u], t[u]);
+                    }
+                }
+                for u in 0..TOGETHER {
+                    L::store(g.add(i + u * N), d[u]);
+                    s = L::add(s, d[u]);
+                    q = L::fma(d[u], L::sub(v[u], mu), q);
+                }
+                i += TOGETHER * N;
+            }
             while i < end {
                 let m = (end - i).min(N);
-                    let v = load_up_to::<L>(x.add(i), m);
+                let v = load_up_to::<L>(x.add(i), m);
                 let mut d = load_up_to::<L>(dy.add(i), m);
                 if act == Activation::Silu {
                     let mut t = L::fma(v, a, b);
                     if !residual.is_null() {
                         t = L::add(t, load_up_to::<L>(residual.add(i), m));
                     }
-                    d = L::mul(d, silu_slope::<L>(t));
+                    let [slope] = silu_slope::<L, 1>([t]);
+                    d = L::mul(d, slope);
                 }
                 store_up_to::<L>(g.add(i), m, d);
                 s = L::add(s, d); // lanes beyond the end hold dy = 0

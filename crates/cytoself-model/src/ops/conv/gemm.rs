@@ -1,6 +1,7 @@
 //! Convolution as a matrix product over patches: any kernel, stride and padding.
 
 use super::im2col::{gather, scatter};
+use crate::ops::batch_norm::Finish;
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
 use crate::ops::matrix::{View, multiply};
@@ -34,8 +35,14 @@ fn forward_rows(g: &ConvGeometry, patch: usize) -> usize {
     rows_per_block(g, patch).min(g.out_height().div_ceil(TASKS).max(enough))
 }
 
-/// `y = conv(x, w)`.
-pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
+/// `y = finish(conv(x, w))`.
+pub(crate) fn forward(
+    x: &[f32],
+    w: &[f32],
+    g: &ConvGeometry,
+    finish: Option<&Finish<'_>>,
+    y: &mut [f32],
+) {
     let (patch, width, plane) = (patch_length(g), g.out_width(), g.out_plane());
     let rows = forward_rows(g, patch);
     let blocks = g.out_height().div_ceil(rows);
@@ -69,6 +76,11 @@ pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
                 )
             };
         });
+        for channel in 0..g.out_channels {
+            let start = (image * g.out_channels + channel) * plane + first * width;
+            // SAFETY: as above.
+            finish.inspect(|f| unsafe { f.apply(out, start, channel, n) });
+        }
     });
 }
 

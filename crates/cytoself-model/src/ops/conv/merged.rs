@@ -3,6 +3,7 @@
 
 use super::gemm::sum_over_images;
 use super::im2col::{gather, scatter};
+use crate::ops::batch_norm::Finish;
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
 use crate::ops::matrix::{View, multiply};
@@ -84,8 +85,14 @@ impl<'a> Group<'a> {
     }
 }
 
-/// `y = conv(x, w)`.
-pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
+/// `y = finish(conv(x, w))`.
+pub(crate) fn forward(
+    x: &[f32],
+    w: &[f32],
+    g: &ConvGeometry,
+    finish: Option<&Finish<'_>>,
+    y: &mut [f32],
+) {
     let (plane, length) = (g.out_plane(), g.out_channels * g.out_plane());
     let out = Shared::new(y);
     Group::all(g, together(g, COLUMNS)).for_each(|group| {
@@ -113,6 +120,11 @@ pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
                 let maps = unsafe { out.region(image * length, length) };
                 for (map, row) in maps.chunks_exact_mut(plane).zip(product.chunks_exact(n)) {
                     map.copy_from_slice(&row[place * plane..][..plane]);
+                }
+                for channel in 0..g.out_channels {
+                    let start = image * length + channel * plane;
+                    // SAFETY: as above.
+                    finish.inspect(|f| unsafe { f.apply(out, start, channel, plane) });
                 }
             }
         });

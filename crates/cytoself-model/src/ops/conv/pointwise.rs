@@ -1,6 +1,7 @@
 //! 1x1 convolution: one matrix product per image.
 
 use super::gemm::sum_over_images;
+use crate::ops::batch_norm::Finish;
 use crate::ops::buffer::Shared;
 use crate::ops::geometry::ConvGeometry;
 use crate::ops::matrix::{View, multiply};
@@ -10,7 +11,14 @@ use rayon::prelude::*;
 const COLUMNS: usize = 1024;
 
 /// `out[image] = a maps[image]` for every image, `a: [m, k]`.
-fn product(a: View, [m, k]: [usize; 2], maps: &[f32], batch: usize, plane: usize, out: &mut [f32]) {
+fn product(
+    a: View,
+    [m, k]: [usize; 2],
+    maps: &[f32],
+    [batch, plane]: [usize; 2],
+    finish: Option<&Finish<'_>>,
+    out: &mut [f32],
+) {
     let blocks = plane.div_ceil(COLUMNS);
     let out = Shared::new(out);
     let a = (a.data as usize, a.rows, a.columns); // an address, so that the closure may cross threads
@@ -34,18 +42,29 @@ fn product(a: View, [m, k]: [usize; 2], maps: &[f32], batch: usize, plane: usize
                 b,
             )
         };
+        for channel in 0..m {
+            let start = (image * m + channel) * plane + first;
+            // SAFETY: as above.
+            finish.inspect(|f| unsafe { f.apply(out, start, channel, n) });
+        }
     });
 }
 
-/// `y = conv(x, w)`.
-pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, y: &mut [f32]) {
+/// `y = finish(conv(x, w))`.
+pub(crate) fn forward(
+    x: &[f32],
+    w: &[f32],
+    g: &ConvGeometry,
+    finish: Option<&Finish<'_>>,
+    y: &mut [f32],
+) {
     let weights = View::row_major(w.as_ptr(), g.in_channels);
     product(
         weights,
         [g.out_channels, g.in_channels],
         x,
-        g.batch,
-        g.in_plane(),
+        [g.batch, g.in_plane()],
+        finish,
         y,
     );
 }
@@ -57,8 +76,8 @@ pub(crate) fn input_gradient(dy: &[f32], w: &[f32], g: &ConvGeometry, dx: &mut [
         weights,
         [g.in_channels, g.out_channels],
         dy,
-        g.batch,
-        g.in_plane(),
+        [g.batch, g.in_plane()],
+        None,
         dx,
     );
 }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::interleave::{gather, places, scatter};
 use super::taps::{correlate, tap_sums};
+use crate::ops::batch_norm::Finish;
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
 use crate::ops::simd::{InstructionSet, N};
@@ -171,8 +172,15 @@ fn for_each_group(
     });
 }
 
-/// `y = conv(x, w)`.
-pub(super) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, isa: InstructionSet, y: &mut [f32]) {
+/// `y = finish(conv(x, w))`.
+pub(super) fn forward(
+    x: &[f32],
+    w: &[f32],
+    g: &ConvGeometry,
+    isa: InstructionSet,
+    finish: Option<&Finish<'_>>,
+    y: &mut [f32],
+) {
     let (frame, all, pixels) = (Frame::input(g), g.taps(), g.out_plane());
     let (taps, order): (_, Vec<usize>) = (frame.taps(g.kernel), (0..all).collect());
     let (xs, ys) = (
@@ -194,6 +202,11 @@ pub(super) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, isa: InstructionSe
                 // SAFETY: every task has planes of its own.
                 let y = unsafe { out.region(plane * pixels, channels * pixels) };
                 scatter(isa, result, pixels, y);
+                for own in 0..channels {
+                    let start = (plane + own) * pixels;
+                    // SAFETY: as above.
+                    finish.inspect(|f| unsafe { f.apply(out, start, channel + own, pixels) });
+                }
             }
         });
     });

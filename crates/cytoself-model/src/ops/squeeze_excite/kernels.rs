@@ -2,7 +2,7 @@
 
 use crate::ops::simd::{N, kernel, load_up_to, store_up_to};
 
-/// Values summed in f32 before a partial sum goes to f64.
+/// Values summed in f32, in sixteen lanes, before the lanes go to f64.
 const BLOCK: usize = 256;
 
 kernel! {
@@ -17,12 +17,17 @@ kernel! {
                 b = L::add(b, L::load(x.add(i + N)));
                 i += 2 * N;
             }
-            while i < end {
+            if i < end {
                 a = L::add(a, load_up_to::<L>(x.add(i), (end - i).min(N)));
-                i += N;
+            }
+            if i + N < end {
+                b = L::add(b, load_up_to::<L>(x.add(i + N), end - i - N));
             }
             i = end;
-            sum += f64::from(L::sum(L::add(a, b)));
+            let mut lanes = [0.0f32; 2 * N];
+            L::store(lanes.as_mut_ptr(), a);
+            L::store(lanes.as_mut_ptr().add(N), b);
+            sum += lanes.iter().map(|v| f64::from(*v)).sum::<f64>();
         }
         sum
     }

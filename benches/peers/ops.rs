@@ -209,6 +209,8 @@ fn measure(kind: &str, n: &[usize], batch: usize, budget: f64) -> Option<[[f64; 
 }
 
 fn main() -> std::io::Result<()> {
+    // As every binary of ours: gradients that are made and dropped reuse their pages.
+    cytoself_examples::cli::keep_freed_pages();
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout());
     for line in input.lines() {
         let line = line?;

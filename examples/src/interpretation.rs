@@ -39,6 +39,9 @@ pub struct Arguments {
         conflicts_with = "top"
     )]
     pub codes: Vec<u32>,
+    /// Of the codes of the crop, those that take the most light of the first channel with them, instead of the peaks
+    #[arg(long, conflicts_with_all = ["codes", "clusters"])]
+    pub by_light: bool,
     /// Folder of `spectrum`: zero whole feature clusters instead of single codes
     #[arg(long, value_name = "DIR", conflicts_with = "codes")]
     pub clusters: Option<PathBuf>,
@@ -96,6 +99,7 @@ pub fn run(arguments: &Arguments, common: &Common) -> Result<Interpretation, Fai
             clusters,
             top: arguments.top,
         },
+        (None, []) if arguments.by_light => Choice::Light(arguments.top),
         (None, []) => Choice::Peaks(arguments.top),
         (None, codes) => Choice::Codes(codes),
     };
@@ -111,6 +115,8 @@ pub fn run(arguments: &Arguments, common: &Common) -> Result<Interpretation, Fai
 pub enum Choice<'a> {
     /// The codes that occur most, one at a time.
     Peaks(usize),
+    /// The codes without which the first channel loses the most light, one at a time; every code of the crop is tried.
+    Light(usize),
     /// These codes, one at a time.
     Codes(&'a [u32]),
     /// The feature clusters that occur most; `clusters[code]` counts from 1.
@@ -168,12 +174,30 @@ pub fn interpret(
             without: decode(&zeroed)?,
         });
     }
+    if let Choice::Light(top) = *choice {
+        let light: Vec<f64> = parts
+            .iter()
+            .map(|p| light_lost(&reconstruction, p))
+            .collect();
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        order.sort_by(|&a, &b| light[b].total_cmp(&light[a]));
+        order.truncate(top);
+        parts = order.into_iter().map(|i| parts[i].clone()).collect();
+    }
     Ok(Interpretation {
         image,
         reconstruction,
         histogram,
         parts,
     })
+}
+
+/// What the first channel of the reconstruction has and the image without the part has not, summed over pixels.
+fn light_lost(reconstruction: &Array3<f32>, part: &Part) -> f64 {
+    let first = |image: &Array3<f32>| image.index_axis(Axis(0), 0).mapv(f64::from);
+    (first(reconstruction) - first(&part.without))
+        .mapv(|d| d.max(0.0))
+        .sum()
 }
 
 /// Names and codes of the groups to zero, strongest first.
@@ -190,6 +214,7 @@ fn groups(
             codes.sort_by_key(|&code| std::cmp::Reverse(histogram[code as usize]));
             Ok(codes.into_iter().take(top).map(single).collect())
         }
+        Choice::Light(_) => groups(histogram, &Choice::Peaks(histogram.len())),
         Choice::Codes(codes) => {
             match codes.iter().find(|&&code| code as usize >= histogram.len()) {
                 Some(code) => Err(Failure::input(format!(
@@ -349,6 +374,25 @@ mod tests {
         let peak = found.histogram.iter().copied().max().unwrap();
         assert_eq!(found.parts[0].positions, peak as usize);
         assert_ne!(found.parts[0].without, found.reconstruction);
+    }
+
+    #[test]
+    fn by_light_come_first_the_codes_that_take_most_with_them() {
+        let every = interpret(&model(), image(), &Choice::Peaks(32)).unwrap();
+        let found = interpret(&model(), image(), &Choice::Light(2)).unwrap();
+        let mut light: Vec<f64> = every
+            .parts
+            .iter()
+            .map(|p| light_lost(&every.reconstruction, p))
+            .collect();
+        light.sort_by(|a, b| b.total_cmp(a));
+        let two: Vec<f64> = found
+            .parts
+            .iter()
+            .map(|p| light_lost(&found.reconstruction, p))
+            .collect();
+        assert_eq!(two, light[..2]);
+        assert!(two[0] > 0.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Resizing of maps by any factor.
 
 mod axis;
+mod columns;
 
 use super::buffer::{output, scratch};
 #[cfg(feature = "candle-cuda")]
@@ -29,9 +30,7 @@ pub fn resize_bilinear_forward(x: &[f32], from: [usize; 2], to: [usize; 2], y: &
             scratch(h * w2, |wide| {
                 for (y, x) in y.chunks_exact_mut(h2 * w2).zip(x.chunks_exact(h * w)) {
                     for (wide, x) in wide.chunks_exact_mut(w2).zip(x.chunks_exact(w)) {
-                        wide.iter_mut()
-                            .zip(&columns)
-                            .for_each(|(o, &(a, b, f))| *o = x[a] + f * (x[b] - x[a]));
+                        columns::stretch(x, &columns, wide);
                     }
                     for (y, &(a, b, f)) in y.chunks_exact_mut(w2).zip(&rows) {
                         let (upper, lower) = (&wide[a * w2..][..w2], &wide[b * w2..][..w2]);
@@ -59,7 +58,6 @@ pub fn resize_bilinear_backward(dy: &[f32], from: [usize; 2], to: [usize; 2], dx
             scratch(h * w2, |wide| {
                 for (dx, dy) in dx.chunks_exact_mut(h * w).zip(dy.chunks_exact(h2 * w2)) {
                     wide.fill(0.0);
-                    dx.fill(0.0);
                     for (dy, &(a, b, f)) in dy.chunks_exact(w2).zip(&rows) {
                         wide[a * w2..][..w2]
                             .iter_mut()
@@ -71,10 +69,7 @@ pub fn resize_bilinear_backward(dy: &[f32], from: [usize; 2], to: [usize; 2], dx
                             .for_each(|(o, d)| *o += f * d);
                     }
                     for (dx, wide) in dx.chunks_exact_mut(w).zip(wide.chunks_exact(w2)) {
-                        for (d, &(a, b, f)) in wide.iter().zip(&columns) {
-                            dx[a] += (1.0 - f) * d;
-                            dx[b] += f * d;
-                        }
+                        columns::gather(wide, &columns, dx);
                     }
                 }
             });

@@ -378,8 +378,14 @@ mod tests {
 
     #[test]
     fn by_light_come_first_the_codes_that_take_most_with_them() {
-        let every = interpret(&model(), image(), &Choice::Peaks(32)).unwrap();
-        let found = interpret(&model(), image(), &Choice::Light(2)).unwrap();
+        // Each quarter at another brightness, for several codes.
+        let image = Array3::from_shape_fn((2, 40, 40), |(_, y, x)| {
+            let quarter = 2 * (y / 20) + x / 20;
+            (quarter * quarter) as f32 * (1.0 + ((y * 7 + x * 5) % 11) as f32)
+        });
+        let every = interpret(&model(), image.clone(), &Choice::Peaks(32)).unwrap();
+        let found = interpret(&model(), image, &Choice::Light(2)).unwrap();
+        assert!(every.parts.len() > 2);
         let mut light: Vec<f64> = every
             .parts
             .iter()

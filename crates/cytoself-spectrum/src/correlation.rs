@@ -1,11 +1,8 @@
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Slice};
-use rayon::prelude::*;
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::SpectrumError;
 use crate::error::check_finite;
-
-/// Columns per block of the product; fixed, so that the sums do not depend on the number of threads.
-const BLOCK: usize = 128;
+use crate::panels::Panels;
 
 /// Columns that become rows together, so that what stands beside a value in memory is used while it is at hand.
 const TRANSPOSED: usize = 16;
@@ -43,27 +40,23 @@ pub struct Correlation {
 /// ```
 pub fn pearson_columns(x: ArrayView2<'_, f64>) -> Result<Correlation, SpectrumError> {
     check(x)?;
-    let (standard, constant) = standardised_columns(x);
+    let mut columns = Panels::of_rows(x.t());
+    let constant = columns.change(standardise);
     let codes = x.ncols();
     let mut matrix = Array2::<f64>::zeros((codes, codes));
-    let blocks = matrix
+    let mut upper: Vec<_> = matrix
         .as_slice_mut()
         .unwrap_or_default()
-        .par_chunks_mut(BLOCK * codes.max(1));
-    blocks.enumerate().for_each(|(block, rows)| {
-        let start = block * BLOCK;
-        let left = rows_between(&standard, start, (start + BLOCK).min(codes));
-        for from in (start..codes).step_by(BLOCK) {
-            let to = (from + BLOCK).min(codes);
-            let product = left.dot(&rows_between(&standard, from, to).t());
-            for (row, product) in rows.chunks_exact_mut(codes).zip(product.outer_iter()) {
-                row[from..to]
-                    .iter_mut()
-                    .zip(product)
-                    .for_each(|(to, r)| *to = r.clamp(-1.0, 1.0));
-            }
-        }
-    });
+        .chunks_exact_mut(codes.max(1))
+        .enumerate()
+        .map(|(code, row)| &mut row[code + 1..])
+        .collect();
+    columns.pairs(
+        &mut upper,
+        #[inline(always)]
+        |sum, a, b| a.mul_add(b, sum),
+        |r| r.clamp(-1.0, 1.0),
+    );
     mirror_upper_triangle(&mut matrix);
     for (code, &constant) in constant.iter().enumerate() {
         matrix[[code, code]] = if constant { 0.0 } else { 1.0 };
@@ -85,11 +78,11 @@ pub fn pearson(x: ArrayView1<'_, f64>, y: ArrayView1<'_, f64>) -> Option<f64> {
     if x.len() != y.len() {
         return None;
     }
-    let (mut x, mut y) = (x.to_vec(), y.to_vec());
-    if !(standardise(&mut x) && standardise(&mut y)) {
+    let mut pairs: Vec<[f64; 2]> = x.iter().zip(y).map(|(&x, &y)| [x, y]).collect();
+    if standardise(&mut pairs).contains(&true) {
         return None;
     }
-    let product: f64 = x.iter().zip(&y).map(|(a, b)| a * b).sum();
+    let product: f64 = pairs.iter().map(|[x, y]| x * y).sum();
     Some(product.clamp(-1.0, 1.0))
 }
 
@@ -104,49 +97,43 @@ fn check(x: ArrayView2<'_, f64>) -> Result<(), SpectrumError> {
     check_finite("histograms", x)
 }
 
-/// Standardised columns as rows, so that the products run along memory.
-fn standardised_columns(x: ArrayView2<'_, f64>) -> (Array2<f64>, Vec<bool>) {
-    let (rows, columns) = x.dim();
-    let mut standard = Array2::<f64>::zeros((columns, rows));
-    let constant = standard
-        .as_slice_mut()
-        .unwrap_or_default()
-        .par_chunks_mut(TRANSPOSED * rows)
-        .enumerate()
-        .flat_map_iter(|(group, out)| {
-            for (row, values) in x.outer_iter().enumerate() {
-                let values = values.into_iter().skip(group * TRANSPOSED);
-                for (out, &value) in out[row..].iter_mut().step_by(rows).zip(values) {
-                    *out = value;
-                }
-            }
-            out.chunks_exact_mut(rows)
-                .map(|column| !standardise(column))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    (standard, constant)
-}
-
-/// `(x - mean) / |x - mean|` in place; `false` where all values are equal, which leaves zeros.
-fn standardise(values: &mut [f64]) -> bool {
+/// `(x - mean) / |x - mean|` of `N` columns at once, in place; whether each is constant, which leaves zeros.
+#[inline(always)]
+fn standardise<const N: usize>(columns: &mut [[f64; N]]) -> [bool; N] {
     // The exact comparison, as in SciPy: deviations from a rounded mean would correlate rounding noise.
-    if values.iter().all(|&v| v == values[0]) {
-        values.fill(0.0);
-        return false;
+    let first = columns.first().copied().unwrap_or([0.0; N]);
+    let rows = columns.len() as f64;
+    let (mut constant, mut mean) = ([true; N], [0.0; N]);
+    for values in columns.iter() {
+        for column in 0..N {
+            constant[column] &= values[column] == first[column];
+            mean[column] += values[column];
+        }
     }
-    let mean = ArrayView1::from(&*values).sum() / values.len() as f64;
-    values.iter_mut().for_each(|v| *v -= mean);
-    let largest = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    mean.iter_mut().for_each(|sum| *sum /= rows);
+    let mut largest = [0.0f64; N];
+    for values in columns.iter_mut() {
+        for column in 0..N {
+            values[column] -= mean[column];
+            largest[column] = largest[column].max(values[column].abs());
+        }
+    }
     // Scaled first, so that squares of tiny or huge deviations neither vanish nor overflow.
-    values.iter_mut().for_each(|v| *v /= largest);
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    values.iter_mut().for_each(|v| *v /= norm);
-    true
-}
-
-fn rows_between(x: &Array2<f64>, from: usize, to: usize) -> ArrayView2<'_, f64> {
-    x.slice_axis(Axis(0), Slice::from(from..to))
+    let mut squares = [0.0; N];
+    for values in columns.iter_mut() {
+        for column in 0..N {
+            values[column] /= largest[column];
+            squares[column] += values[column] * values[column];
+        }
+    }
+    let norm = squares.map(f64::sqrt);
+    for values in columns.iter_mut() {
+        for column in 0..N {
+            let scaled = values[column] / norm[column];
+            values[column] = if constant[column] { 0.0 } else { scaled };
+        }
+    }
+    constant
 }
 
 fn mirror_upper_triangle(matrix: &mut Array2<f64>) {
@@ -164,6 +151,7 @@ fn mirror_upper_triangle(matrix: &mut Array2<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::{Axis, Slice};
     use ndarray_stats::CorrelationExt;
 
     fn sample(rows: usize, columns: usize) -> Array2<f64> {

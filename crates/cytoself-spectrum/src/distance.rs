@@ -1,27 +1,8 @@
-use std::array::from_fn;
-use std::ops::Range;
-
-use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, Slice};
-use rayon::prelude::*;
+use ndarray::ArrayView2;
 
 use crate::SpectrumError;
 use crate::error::check_finite;
-use crate::wide::wide;
-
-/// Sums per pair that run side by side; fixed, so that every processor adds in the same order.
-const LANES: usize = 4;
-
-/// Rows that meet as many others at once: nine pairs keep their sums in registers and share what is read.
-const TILE: usize = 3;
-
-/// First points that share one reading of all points behind them.
-const TOGETHER: usize = 8 * TILE;
-
-/// Lanes of a row taken at once, so that the rows of a tile stay in the first cache.
-const COLUMNS: usize = 512;
-
-type Lanes = [f64; LANES];
-type Tile = [[Lanes; TILE]; TILE];
+use crate::panels::Panels;
 
 /// Distances of all pairs `i < j`, row by row, as SciPy's `pdist` lays them out.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,33 +116,15 @@ fn pair_at(points: usize, at: usize) -> (usize, usize) {
 /// ```
 pub fn euclidean_distances(x: ArrayView2<'_, f64>) -> Result<CondensedDistances, SpectrumError> {
     check_finite("rows to compare", x)?;
-    let (points, width) = x.dim();
-    let x = in_whole_lanes(&x);
-    let (lanes, _) = x.as_slice().unwrap_or(&[]).as_chunks::<LANES>();
+    let points = x.nrows();
     let mut values = vec![0.0; points * points.saturating_sub(1) / 2];
-    rows_of(&mut values, points)
-        .par_chunks_mut(TOGETHER)
-        .enumerate()
-        .for_each(|(group, rows)| {
-            wide(
-                #[inline(always)]
-                || distances_from(lanes, width.div_ceil(LANES), group * TOGETHER, rows),
-            );
-        });
+    Panels::of_rows(x).pairs(
+        &mut rows_of(&mut values, points),
+        #[inline(always)]
+        |sum, a, b| (a - b).mul_add(a - b, sum),
+        f64::sqrt,
+    );
     Ok(CondensedDistances { points, values })
-}
-
-/// Rows that end on a whole number of lanes: zeros behind all of them alike change no distance.
-fn in_whole_lanes<'a>(x: &'a ArrayView2<'_, f64>) -> CowArray<'a, f64, Ix2> {
-    let (points, width) = x.dim();
-    if width.is_multiple_of(LANES) {
-        return x.as_standard_layout();
-    }
-    let mut padded = Array2::zeros((points, width.next_multiple_of(LANES)));
-    padded
-        .slice_axis_mut(Axis(1), Slice::from(..width))
-        .assign(x);
-    padded.into()
 }
 
 /// The condensed layout cut into one slice per first point.
@@ -175,60 +138,10 @@ fn rows_of(mut values: &mut [f64], points: usize) -> Vec<&mut [f64]> {
     rows
 }
 
-/// Distances of the points from `first` on, one per slice of `rows`, to all points behind each.
-#[inline(always)]
-fn distances_from(data: &[Lanes], width: usize, first: usize, rows: &mut [&mut [f64]]) {
-    let last = (data.len() / width.max(1)).saturating_sub(1);
-    let part = |point: usize, columns: &Range<usize>| {
-        &data[point.min(last) * width..][..width][columns.clone()]
-    };
-    for to in (first + 1..=last).step_by(TILE) {
-        let mut sums = [Tile::default(); TOGETHER / TILE];
-        for start in (0..width).step_by(COLUMNS) {
-            let columns = start..(start + COLUMNS).min(width);
-            let others = from_fn(|j| part(to + j, &columns));
-            for (tile, sums) in sums.iter_mut().enumerate() {
-                let from = first + tile * TILE;
-                add_squares(sums, from_fn(|i| part(from + i, &columns)), others);
-            }
-        }
-        for (row, out) in rows.iter_mut().enumerate() {
-            let from = first + row;
-            for (j, sum) in sums[row / TILE][row % TILE].iter().enumerate() {
-                // Beyond the last point and below the diagonal stand pairs that only fill the tile.
-                if let Some(out) = (to + j)
-                    .checked_sub(from + 1)
-                    .and_then(|at| out.get_mut(at))
-                {
-                    *out = ((sum[0] + sum[2]) + (sum[1] + sum[3])).sqrt();
-                }
-            }
-        }
-    }
-}
-
-/// Adds the squared differences of every row of `from` and every row of `to`, all of one length.
-#[inline(always)]
-fn add_squares(sums: &mut Tile, from: [&[Lanes]; TILE], to: [&[Lanes]; TILE]) {
-    let width = from[0].len();
-    let (from, to) = (from.map(|row| &row[..width]), to.map(|row| &row[..width]));
-    let mut tile = *sums;
-    for column in 0..width {
-        for (sums, from) in tile.iter_mut().zip(from) {
-            for (sums, to) in sums.iter_mut().zip(to) {
-                for lane in 0..LANES {
-                    let difference = from[column][lane] - to[column][lane];
-                    sums[lane] = difference.mul_add(difference, sums[lane]);
-                }
-            }
-        }
-    }
-    *sums = tile;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array2;
 
     fn sample(points: usize, width: usize) -> Array2<f64> {
         Array2::from_shape_fn((points, width), |(i, j)| {
@@ -238,8 +151,7 @@ mod tests {
 
     #[test]
     fn equals_the_plain_sum() {
-        // Parts of a tile, of a group of tiles, of the lanes, and of the columns taken at once.
-        for (points, width) in [(2, 1), (23, 37), (75, 8), (51, COLUMNS * LANES + 6)] {
+        for (points, width) in [(2, 1), (23, 37), (75, 8), (51, 2054)] {
             let x = sample(points, width);
             let distances = euclidean_distances(x.view()).unwrap();
             for i in 0..points {
@@ -249,27 +161,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn same_bits_on_every_processor_and_with_any_number_of_threads() {
-        let x = sample(60, 37);
-        let run = |threads| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap()
-                .install(|| euclidean_distances(x.view()).unwrap())
-        };
-        let mut plain = vec![0.0; 60 * 59 / 2];
-        let view = x.view();
-        let padded = in_whole_lanes(&view);
-        let (lanes, _) = padded.as_slice().unwrap().as_chunks();
-        for (group, rows) in rows_of(&mut plain, 60).chunks_mut(TOGETHER).enumerate() {
-            distances_from(lanes, 37usize.div_ceil(LANES), group * TOGETHER, rows);
-        }
-        assert_eq!(run(1).values(), plain);
-        assert_eq!(run(1), run(3));
     }
 
     #[test]

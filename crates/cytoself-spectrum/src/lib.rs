@@ -37,6 +37,7 @@ mod error;
 mod histogram;
 mod linkage;
 mod optimal_order;
+mod panels;
 mod representative;
 mod spectra;
 mod wide;

@@ -1,5 +1,6 @@
 """The losses of the first steps beside PyTorch's: the same initial weights, the same crops in the same order, no dropout.
-PyTorch also runs with its maps in channels-last, which only rounds differently: how far it parts from itself is the yardstick.
+PyTorch also runs with its maps in channels-last, which only rounds differently: how far it parts from itself is the yardstick. And it
+runs with our codes instead of its own nearest ones, which leaves out what single codes decide.
 
     python3 benches/peers/curve.py --venv .venv/peers --data FOLDER --split split.csv --normalize maximum --steps 50
 
@@ -38,6 +39,7 @@ def main():
     p.add_argument("--preset", default="small")
     p.add_argument("--steps", type=int, default=50)
     p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--learning-rate", type=float, help="instead of the preset's")
     p.add_argument("--seed", type=int, default=42, help="of the initial weights")
     a = p.parse_args()
     python = step.venv(a.venv)
@@ -61,6 +63,8 @@ def main():
         key = line.split(" = ")[0]
         if key in ("input_dropout", "hidden_dropout", "stochastic_depth"):
             line = f"{key} = 0.0"
+        if key == "learning_rate" and a.learning_rate:
+            line = f"learning_rate = {a.learning_rate}"
         if key == "seed":
             line = f"seed = {a.seed}"
         if key == "channels" and "[" in line:
@@ -73,12 +77,12 @@ def main():
     numpy.save(folder / "curve_x.npy", x)
     numpy.save(folder / "curve_y.npy", y)
     files = [str(folder / f) for f in ("curve.toml", "curve_x.npy", "curve_y.npy")]
-    command = [step.BINARIES / "curve_peer", *files, str(a.batch), str(a.steps), str(variance), str(folder / "initial.safetensors")]
+    command = [step.BINARIES / "curve_peer", *files, str(a.batch), str(a.steps), str(variance), str(folder)]
     ours = [float(l) for l in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
 
     images, labels = torch.from_numpy(x), torch.from_numpy(y)
 
-    def pytorch(layout):
+    def pytorch(layout, codes=None):
         settings, net = twin.load(config)
         net.load_state_dict(step.tensors(folder / "initial.safetensors"))
         net.train().to(memory_format=layout)
@@ -89,21 +93,28 @@ def main():
             start = s % (len(y) // a.batch) * a.batch
             optimizer.zero_grad()
             batch = images[start : start + a.batch].to(memory_format=layout)
+            for layer, given in zip(net.vq_layers, codes or []):
+                layer.given = given[s]
             loss = net(batch, labels[start : start + a.batch], variance)
             losses.append(loss.item())
             loss.backward()
             optimizer.step()
-        return losses
+        return losses, sum(layer.other for layer in net.vq_layers), max(layer.margin for layer in net.vq_layers)
 
-    theirs, again = pytorch(torch.contiguous_format), pytorch(torch.channels_last)
+    theirs, again = pytorch(torch.contiguous_format)[0], pytorch(torch.channels_last)[0]
+    codes = [torch.from_numpy(numpy.load(folder / f"codes{level}.npy")) for level in (1, 2)]
+    led, other, margin = pytorch(torch.contiguous_format, codes)
     off = [abs(o - q) / abs(q) for o, q in zip(ours, theirs)]
     itself = [abs(o - q) / abs(q) for o, q in zip(again, theirs)]
-    print("| step | PyTorch | ours | relative | PyTorch, channels-last, relative |\n| --- | --- | --- | --- | --- |")
+    given = [abs(o - q) / abs(q) for o, q in zip(ours, led)]
+    print("| step | PyTorch | ours | relative | PyTorch, channels-last, relative | ours to PyTorch with our codes, relative |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for s in sorted({0, 1, 2, 4, 9, 19, 29, 39, a.steps - 1}):
         if s < a.steps:
-            print(f"| {s + 1} | {theirs[s]:.5f} | {ours[s]:.5f} | {off[s]:.1e} | {itself[s]:.1e} |")
-    for name, off in (("ours", off), ("PyTorch in channels-last", itself)):
+            print(f"| {s + 1} | {theirs[s]:.5f} | {ours[s]:.5f} | {off[s]:.1e} | {itself[s]:.1e} | {given[s]:.1e} |")
+    for name, off in (("ours", off), ("PyTorch in channels-last", itself), ("ours to PyTorch with our codes", given)):
         print(f"{name}, seed {a.seed}: largest of the first 10 steps {max(off[:10]):.1e}, of all {a.steps} {max(off):.1e}")
+    print(f"{other} of {sum(c.numel() for c in codes)} of our codes were not PyTorch's nearest, but farther by up to {margin:.1e} of the vector's squared length")
 
 
 if __name__ == "__main__":

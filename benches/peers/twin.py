@@ -151,6 +151,8 @@ class Quantizer(nn.Module):
         super().__init__()
         self.codebook = nn.Embedding(q["codes"], q["dimension"])
         self.split, self.cost, self.full = q["split"], q["commitment_cost"], full
+        self.given = None  # codes [b, split, h, w] to take instead of the nearest
+        self.other, self.margin = 0, 0.0  # given codes that were not the nearest so far, and how much farther the farthest was
 
     def forward(self, z):
         b, c, h, w = z.shape
@@ -159,6 +161,12 @@ class Quantizer(nn.Module):
         e = self.codebook.weight
         distance = (flat**2).sum(1, keepdim=True) + (e**2).sum(1) - 2 * flat @ e.t()
         index = distance.argmin(1)
+        if self.given is not None:
+            given = self.given.permute(0, 2, 3, 1).flatten()
+            self.other += int((given != index).sum())
+            farther = distance.gather(1, given[:, None]) - distance.gather(1, index[:, None])
+            self.margin = max(self.margin, float((farther[:, 0] / (flat**2).sum(1)).max()))
+            index = given
         if self.full:
             histogram = F.softmax(-distance, 1).reshape(b, -1, len(e)).sum(1)
             hot = torch.zeros(len(index), len(e), device=z.device).scatter_(1, index[:, None], 1.0)

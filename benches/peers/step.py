@@ -3,8 +3,8 @@
     python3 benches/peers/step.py --venv .venv/peers --preset torch-tfdec --batch 8 16 --threads 1 2 --rounds 3
 
 Makes the virtual environment if it is missing (PyTorch CPU from PyPI) and builds the example binaries. PyTorch runs the network
-of `twin.py` in two forms, with the reference layer's full arithmetic and lean; each in NCHW and channels-last, the better one
-counts (`--compile` adds torch.compile). A round is PyTorch full, PyTorch lean, ours; the median of the rounds' medians counts.
+of `twin.py` in two forms: full, with all that the public code computes (the reference layer's arithmetic; on the way to vqvec2 also
+quantiser and head of level 1), and lean; each in NCHW and channels-last, with `--compile` also compiled, of which the fastest counts. A round is PyTorch full, PyTorch lean, ours; the median of the rounds' medians counts.
 With `--check MODEL X Y` instead: losses and gradients of the same weights and crops beside those of `forward --train`.
 """
 import argparse, json, os, pathlib, platform, statistics, struct, subprocess, sys, time
@@ -176,22 +176,27 @@ def main():
         for batch in a.batch:
             for threads in a.threads:
                 base = dict(what=what, batch=batch, threads=threads, steps=a.steps, classes=a.classes, config=config)
-                layouts, rounds = {}, {"full": [], "lean": [], "ours": []}
+                variants = [(last, compiled) for compiled in [False, True][: 1 + a.compile] for last in (False, True)]
+                chosen, rounds = {}, {"full": [], "lean": [], "ours": []}
                 for _ in range(a.rounds):
                     for form in ("full", "lean"):
-                        for last in [layouts[form]] if form in layouts else [False, True]:
-                            for compiled in [False, True] if a.compile else [False]:
-                                job = dict(base, full=form == "full", channels_last=last, compile=compiled)
-                                rounds[form].append((run_torch(python, job), last))
-                        # The better layout of the first round goes on.
-                        layouts.setdefault(form, min(rounds[form], key=lambda r: r[0][0])[1])
-                    rounds["ours"].append((run_ours(a, what, batch, threads), None))
-                best = {f: [r for r, l in rounds[f] if f == "ours" or l == layouts[f]] for f in rounds}
-                wall = {f: statistics.median(r[0] for r in best[f]) for f in best}
-                work = {f: statistics.median(r[1] for r in best[f]) for f in best}
-                peak = {f: max(r[2] for r in best[f]) / 2**20 for f in best}
-                cell = {f: f"{wall[f]:.3f} ({work[f]:.3f})" for f in best}
-                ratio = {f: f"{wall[f] / wall['ours']:.2f} ({work[f] / work['ours']:.2f})" for f in best}
+                        found = {}
+                        for variant in [chosen[form]] if form in chosen else variants:
+                            job = dict(base, full=form == "full", channels_last=variant[0], compile=variant[1])
+                            found[variant] = run_torch(python, job)
+                        # The fastest of the first round goes on.
+                        if form not in chosen:
+                            chosen[form] = min(found, key=lambda v: found[v][0])
+                            for (last, compiled), (seconds, *_) in found.items():
+                                name = ("channels-last" if last else "NCHW") + (", compiled" if compiled else "")
+                                print(f"{what} {batch} x{threads}, {form}, {name}: {seconds:.3f} s", file=sys.stderr, flush=True)
+                        rounds[form].append(found[chosen[form]])
+                    rounds["ours"].append(run_ours(a, what, batch, threads))
+                wall = {f: statistics.median(r[0] for r in rounds[f]) for f in rounds}
+                work = {f: statistics.median(r[1] for r in rounds[f]) for f in rounds}
+                peak = {f: max(r[2] for r in rounds[f]) / 2**20 for f in rounds}
+                cell = {f: f"{wall[f]:.3f} ({work[f]:.3f})" for f in rounds}
+                ratio = {f: f"{wall[f] / wall['ours']:.2f} ({work[f] / work['ours']:.2f})" for f in rounds}
                 print(
                     f"| {what} | {batch} | {threads} | {cell['full']} | {cell['lean']} | {cell['ours']} | {ratio['full']} "
                     f"| {ratio['lean']} | {peak['full']:.0f} / {peak['lean']:.0f} / {peak['ours']:.0f} |",

@@ -241,10 +241,14 @@ class Twin(nn.Module):
         self.fc_layers = nn.ModuleList(
             [Head(l["head"], c * s[0] * s[1], m["classes"], m["flatten"] == "channel-last") for l, c, s in zip(m["levels"], w, (s1, s2))]
         )
-        self.s1 = s1
+        self.s1, self.full = s1, full
 
     def embed(self, x):
-        return self.vq_layers[1](self.encoders[1].features(self.encoders[0].features(x)))[0]
+        z1 = self.encoders[0].features(x)
+        if self.full:
+            # cytoself's `forward` up to `vqvec2` quantises level 1 and names the protein from it on the way.
+            self.fc_layers[0](self.vq_layers[0](z1)[0])
+        return self.vq_layers[1](self.encoders[1].features(z1))[0]
 
     def forward(self, x, labels, variance):
         z1 = self.encoders[0].features(x)

@@ -170,8 +170,9 @@ fn finish_all(g: &ConvGeometry, finish: Option<&Finish<'_>>, y: &mut [f32]) {
     (0..g.batch * g.out_channels)
         .into_par_iter()
         .for_each(|map| {
+            let channel = map % g.out_channels;
             // SAFETY: one task per map.
-            unsafe { finish.apply(maps, map * plane, map % g.out_channels, plane) }
+            unsafe { finish.apply(maps, map * plane, plane, channel..channel + 1, plane) }
         });
 }
 

@@ -5,6 +5,7 @@ use super::{Activation, BatchNormRunning, BatchStatistics, kernels};
 use crate::ops::buffer::Shared;
 use crate::ops::simd::InstructionSet;
 use candle_core::{Result, Tensor, bail};
+use std::ops::Range;
 
 /// A batch normalisation by its running statistics, and the activation after it.
 pub(crate) struct FixedNorm {
@@ -66,11 +67,30 @@ impl Finish<'_> {
         self.norm.lines.len() == channels && self.residual.is_none_or(|r| r.len() == length)
     }
 
-    /// `maps = act(scale maps + offset + residual)` for `n` values of `channel` from `start` on.
+    /// `maps = act(scale maps + offset + residual)` for `n` values of each of `channels`, the first of which begin at `start`, the next
+    /// `plane` behind.
     ///
     /// # Safety
     /// It [fits](Finish::fits) the maps, the values lie within them, and no other task uses these.
-    pub(crate) unsafe fn apply(&self, maps: Shared, start: usize, channel: usize, n: usize) {
+    pub(crate) unsafe fn apply(
+        &self,
+        maps: Shared,
+        start: usize,
+        plane: usize,
+        channels: Range<usize>,
+        n: usize,
+    ) {
+        for (place, channel) in channels.enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { self.apply_to(maps, start + place * plane, channel, n) };
+        }
+    }
+
+    /// [`Finish::apply`] of one channel.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn apply_to(&self, maps: Shared, start: usize, channel: usize, n: usize) {
         let (scale, offset) = self.norm.lines[channel];
         let residual = self
             .residual

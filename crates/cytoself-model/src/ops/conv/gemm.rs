@@ -76,11 +76,9 @@ pub(crate) fn forward(
                 )
             };
         });
-        for channel in 0..g.out_channels {
-            let start = (image * g.out_channels + channel) * plane + first * width;
-            // SAFETY: as above.
-            finish.inspect(|f| unsafe { f.apply(out, start, channel, n) });
-        }
+        let start = image * g.out_channels * plane + first * width;
+        // SAFETY: as above.
+        finish.inspect(|f| unsafe { f.apply(out, start, plane, 0..g.out_channels, n) });
     });
 }
 

@@ -121,11 +121,10 @@ pub(crate) fn forward(
                 for (map, row) in maps.chunks_exact_mut(plane).zip(product.chunks_exact(n)) {
                     map.copy_from_slice(&row[place * plane..][..plane]);
                 }
-                for channel in 0..g.out_channels {
-                    let start = image * length + channel * plane;
-                    // SAFETY: as above.
-                    finish.inspect(|f| unsafe { f.apply(out, start, channel, plane) });
-                }
+                // SAFETY: as above.
+                finish.inspect(|f| unsafe {
+                    f.apply(out, image * length, plane, 0..g.out_channels, plane)
+                });
             }
         });
     });

@@ -42,11 +42,9 @@ fn product(
                 b,
             )
         };
-        for channel in 0..m {
-            let start = (image * m + channel) * plane + first;
-            // SAFETY: as above.
-            finish.inspect(|f| unsafe { f.apply(out, start, channel, n) });
-        }
+        let start = image * m * plane + first;
+        // SAFETY: as above.
+        finish.inspect(|f| unsafe { f.apply(out, start, plane, 0..m, n) });
     });
 }
 

@@ -202,11 +202,9 @@ pub(super) fn forward(
                 // SAFETY: every task has planes of its own.
                 let y = unsafe { out.region(plane * pixels, channels * pixels) };
                 scatter(isa, result, pixels, y);
-                for own in 0..channels {
-                    let start = (plane + own) * pixels;
-                    // SAFETY: as above.
-                    finish.inspect(|f| unsafe { f.apply(out, start, channel + own, pixels) });
-                }
+                let these = channel..channel + channels;
+                // SAFETY: as above.
+                finish.inspect(|f| unsafe { f.apply(out, plane * pixels, pixels, these, pixels) });
             }
         });
     });

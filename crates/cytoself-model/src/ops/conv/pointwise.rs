@@ -7,8 +7,11 @@ use crate::ops::geometry::ConvGeometry;
 use crate::ops::matrix::{View, multiply};
 use rayon::prelude::*;
 
-/// Columns of a map per task.
-const COLUMNS: usize = 1024;
+/// Values that a task computes, about: they stay in the second-level cache until they are finished.
+const VALUES: usize = 1 << 16;
+
+/// A task's columns are a multiple of this: whole tiles of the product's inner kernel.
+const COLUMNS: usize = 16;
 
 /// `out[image] = a maps[image]` for every image, `a: [m, k]`.
 fn product(
@@ -19,12 +22,14 @@ fn product(
     finish: Option<&Finish<'_>>,
     out: &mut [f32],
 ) {
-    let blocks = plane.div_ceil(COLUMNS);
+    let columns = plane.div_ceil((m * plane).div_ceil(VALUES).max(1));
+    let columns = columns.next_multiple_of(COLUMNS).max(COLUMNS);
+    let blocks = plane.div_ceil(columns);
     let out = Shared::new(out);
     let a = (a.data as usize, a.rows, a.columns); // an address, so that the closure may cross threads
     (0..batch * blocks).into_par_iter().for_each(|task| {
-        let (image, first) = (task / blocks, task % blocks * COLUMNS);
-        let n = COLUMNS.min(plane - first);
+        let (image, first) = (task / blocks, task % blocks * columns);
+        let n = columns.min(plane - first);
         let a = View {
             data: a.0 as *const f32,
             rows: a.1,

@@ -3,8 +3,9 @@
     python3 benches/peers/step.py --venv .venv/peers --preset torch-tfdec --batch 8 16 --threads 1 2 --rounds 3
 
 Makes the virtual environment if it is missing (PyTorch CPU from PyPI) and builds the example binaries. PyTorch runs the network
-of `twin.py` in two forms: full, with all that the public code computes (the reference layer's arithmetic; on the way to vqvec2 also
-quantiser and head of level 1), and lean; each in NCHW and channels-last, with `--compile` also compiled, of which the fastest counts. A round is PyTorch full, PyTorch lean, ours; the median of the rounds' medians counts.
+of `twin.py` in two forms: full, with all that the public code computes (the reference layer's arithmetic; on the way to vqvec2
+also quantiser and head of level 1), and lean; each in NCHW and channels-last, with `--compile` also compiled, of which the
+fastest counts. A round is PyTorch full, PyTorch lean, ours; the median of the rounds' medians counts.
 With `--check MODEL X Y` instead: losses and gradients of the same weights and crops beside those of `forward --train`.
 """
 import argparse, json, os, pathlib, platform, statistics, struct, subprocess, sys, time

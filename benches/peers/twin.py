@@ -165,7 +165,7 @@ class Quantizer(nn.Module):
             given = self.given.permute(0, 2, 3, 1).flatten()
             self.other += int((given != index).sum())
             farther = distance.gather(1, given[:, None]) - distance.gather(1, index[:, None])
-            self.margin = max(self.margin, float((farther[:, 0] / (flat**2).sum(1)).max()))
+            self.margin = max(self.margin, float((farther[:, 0] / (flat**2).sum(1).clamp(min=1e-30)).detach().max()))
             index = given
         if self.full:
             histogram = F.softmax(-distance, 1).reshape(b, -1, len(e)).sum(1)

@@ -170,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn points_without_coordinates_coincide() {
+        let distances = euclidean_distances(Array2::zeros((3, 0)).view()).unwrap();
+        assert_eq!(distances.values(), [0.0; 3]);
+    }
+
+    #[test]
     fn nothing_and_one_point() {
         for points in [0, 1] {
             let distances = euclidean_distances(Array2::zeros((points, 4)).view()).unwrap();

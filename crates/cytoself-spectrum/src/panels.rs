@@ -58,7 +58,7 @@ impl Panels {
         }
     }
 
-    /// Changes every panel by `change`; what that returns comes point by point.
+    /// Changes every panel by `change`; what that returns comes point by point. Points without coordinates have no panels.
     pub(crate) fn change<R: Send>(
         &mut self,
         change: impl Fn(&mut [Coordinate]) -> [R; PANEL] + Sync,

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 /// Values that a task computes, about: they stay in the second-level cache until they are finished.
 const VALUES: usize = 1 << 16;
 
-/// A task's columns are a multiple of this: whole tiles of the product's inner kernel.
+/// A task's columns are a multiple of this: whole tiles of the product's inner kernel with AVX2.
 const COLUMNS: usize = 16;
 
 /// `out[image] = a maps[image]` for every image, `a: [m, k]`.

@@ -79,22 +79,22 @@ impl Embedder {
     pub fn open_on(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let folder = ModelFolder::open(folder)?;
         let config = folder.config()?;
-        let model = Model::with_weights(&config.model, &folder.best()?, device)?.frozen()?;
+        let model = Model::with_weights(&config.model, &folder.best()?, device)?;
         Ok(Self {
-            model,
+            model: model.settled()?,
             proteins: folder.proteins()?,
             #[cfg(feature = "candle-cuda")]
             graph: None,
         })
     }
 
-    /// Embeds with a network that is already in memory.
+    /// Embeds with a network that is already in memory, and its weights as they are now.
     ///
     /// # Errors
     /// - a tensor cannot be made.
     pub fn new(model: &Model) -> Result<Self, ModelError> {
         Ok(Self {
-            model: model.frozen()?,
+            model: model.settled()?,
             proteins: Vec::new(),
             #[cfg(feature = "candle-cuda")]
             graph: None,

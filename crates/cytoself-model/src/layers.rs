@@ -7,6 +7,7 @@ mod encoder;
 mod head;
 mod mbconv;
 mod norm;
+mod packed;
 mod plan;
 mod upsample;
 

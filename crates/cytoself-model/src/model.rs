@@ -4,7 +4,7 @@ mod parts;
 mod quantize;
 
 use candle_core::{Device, Tensor};
-use cytoself_vq::candle::Quantized;
+use cytoself_vq::candle::{Quantized, SettledCodebook};
 
 use self::parts::{decoder, encoder, head};
 use self::quantize::quantize;
@@ -39,6 +39,8 @@ pub struct Model {
     encoders: [Encoder; 2],
     decoders: [Option<Decoder>; 2],
     codebooks: [Tensor; 2],
+    /// Of weights that stay.
+    settled: [Option<SettledCodebook>; 2],
     heads: [Option<Head>; 2],
     device: Device,
 }
@@ -116,6 +118,25 @@ impl Model {
         Self::build(b, config, &self.device)
     }
 
+    /// As [`Model::frozen`], with the weights of its encoders and its codes as they are now: on the processor they are brought into the
+    /// order in which it reads them once, and not at every pass. Later changes of these do not change what it computes.
+    ///
+    /// # Errors
+    /// - a tensor cannot be made.
+    pub fn settled(&self) -> Result<Self, ModelError> {
+        let mut model = self.frozen()?;
+        for encoder in &mut model.encoders {
+            encoder.pack(&model.device)?;
+        }
+        let levels = model.codebooks.iter().zip(&model.config.levels);
+        for (settled, (codebook, level)) in model.settled.iter_mut().zip(levels) {
+            if level.quantizer.enabled && codebook.device().is_cpu() {
+                *settled = Some(SettledCodebook::new(codebook, level.quantizer.split)?);
+            }
+        }
+        Ok(model)
+    }
+
     fn build(mut b: Builder, config: &ModelConfig, device: &Device) -> Result<Self, ModelError> {
         // In the order of PyTorch's state dict.
         let b = &mut b;
@@ -133,6 +154,7 @@ impl Model {
             encoders,
             decoders,
             codebooks,
+            settled: [None, None],
             heads,
             device: device.clone(),
         })
@@ -341,7 +363,10 @@ impl Model {
                 quantized: None,
             });
         }
-        let quantized = quantize(&encoded, &self.codebooks[index], config)?;
+        let quantized = match &self.settled[index] {
+            Some(codes) => codes.split_quantize(&encoded, &quantize::options(config))?,
+            None => quantize(&encoded, &self.codebooks[index], config)?,
+        };
         Ok(Level {
             encoded,
             quantized: Some(quantized),

@@ -7,12 +7,13 @@
 //!
 //! All maps are f32, contiguous, `[n, c, h, w]`. Work is cut into chunks that do not depend on the number of threads and partial
 //! sums are added in a fixed order, so a result has the same bits at any thread count. Vector code is chosen at run time
-//! ([`InstructionSet::detect`]): AVX2 with FMA, else portable code.
+//! ([`InstructionSet::detect`]): AVX-512, AVX2 with FMA, else portable code.
 //!
 //! With the feature `candle-cuda` the functions on tensors take tensors on an NVIDIA GPU too; [`Precision`] says how it multiplies.
 
 mod arrange;
 mod batch_norm;
+pub(crate) mod blocked;
 mod buffer;
 mod conv;
 #[cfg(feature = "candle-cuda")]
@@ -21,6 +22,7 @@ mod depthwise;
 mod dropout;
 mod elementwise;
 mod geometry;
+mod interleave;
 mod linear;
 mod loss;
 mod matrix;
@@ -42,6 +44,7 @@ pub use batch_norm::{
     SumOverParts, batch_norm, batch_norm_backward, batch_norm_forward, batch_statistics,
     with_parts,
 };
+pub(crate) use buffer::scratch;
 pub(crate) use conv::conv2d_normalized;
 pub use conv::{
     ConvAlgorithm, conv2d, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient,
@@ -50,7 +53,6 @@ pub use conv::{
 pub(crate) use cuda::Gpu;
 #[cfg(feature = "nccl")]
 pub(crate) use cuda::nccl::{World, identity, new_world};
-pub(crate) use depthwise::depthwise_conv2d_normalized;
 pub use depthwise::{
     depthwise_conv2d, depthwise_forward, depthwise_input_gradient, depthwise_weight_gradient,
 };

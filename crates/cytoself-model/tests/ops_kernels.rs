@@ -29,15 +29,6 @@ fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// The variants that this processor can run.
-fn instruction_sets() -> Vec<InstructionSet> {
-    let mut sets = vec![InstructionSet::Portable];
-    if InstructionSet::detect() != InstructionSet::Portable {
-        sets.push(InstructionSet::detect());
-    }
-    sets
-}
-
 fn in_pool<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -197,7 +188,7 @@ fn depthwise_convolution_equals_the_reference() {
         let expected = reference::conv2d(&x, &w, &g, true);
         let dy = values(expected.len(), 3);
         let (dx, dw) = reference::conv2d_gradients(&x, &w, &dy, &g, true);
-        for isa in instruction_sets() {
+        for &isa in InstructionSet::available() {
             let what = format!("{isa:?} {g:?}");
             let mut y = vec![f32::NAN; expected.len()];
             ops::depthwise_forward(&x, &w, &g, isa, &mut y);
@@ -232,7 +223,7 @@ fn batch_normalisation_equals_the_reference() {
             values(channels, 5),
         );
         let expected_moments = reference::moments(&x, shape);
-        for isa in instruction_sets() {
+        for &isa in InstructionSet::available() {
             let statistics = ops::batch_statistics(&x, shape, isa);
             for (c, (mean, variance)) in expected_moments.iter().enumerate() {
                 assert!(
@@ -441,7 +432,7 @@ fn activations_equal_the_reference() {
         .chain([0.0, -200.0, 200.0, 1e-8])
         .collect();
     let dy = values(x.len(), 2);
-    for isa in instruction_sets() {
+    for &isa in InstructionSet::available() {
         let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
         ops::silu_forward(&x, isa, &mut y);
         ops::silu_backward(&x, &dy, isa, &mut dx);
@@ -467,7 +458,7 @@ fn activations_equal_the_reference() {
 #[test]
 fn adam_equals_the_reference() {
     let n = 1003;
-    for isa in instruction_sets() {
+    for &isa in InstructionSet::available() {
         for params in [ops::AdamParams::adam(4e-4), ops::AdamParams::adam_w(1e-3)] {
             let (mut w, mut m, mut v) = (values(n, 1), vec![0.0; n], vec![0.0; n]);
             let mut expected: Vec<[f64; 3]> = w.iter().map(|w| [f64::from(*w), 0.0, 0.0]).collect();

@@ -6,6 +6,8 @@ mod loss;
 mod straight_through;
 mod tally;
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 
 #[cfg(feature = "candle-cuda")]
@@ -151,8 +153,8 @@ pub fn split_quantize(
     codebook: &Tensor,
     options: &QuantizeOptions,
 ) -> Result<Quantized, VqError> {
-    let (b, channels, h, w) = z.dims4()?;
-    let (codes, dim) = codebook.dims2()?;
+    let (_, channels, _, _) = z.dims4()?;
+    let (_, dim) = codebook.dims2()?;
     let split = options.split;
     if split == 0 || dim.checked_mul(split) != Some(channels) {
         return Err(VqError::Channels {
@@ -166,11 +168,80 @@ pub fn split_quantize(
         return cuda::split_quantize(z, codebook, options);
     }
     on_processor(z, "z")?;
-    on_processor(codebook, "codebook")?;
+    let settled = SettledCodebook::new(codebook, split)?;
+    quantize(z, codebook, &settled.quantizer, options)
+}
 
+/// Codes that stay as they are, brought into the order of the search once for many calls.
+///
+/// # Example
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cytoself_vq::candle::{QuantizeOptions, SettledCodebook, split_quantize};
+///
+/// let codebook = Tensor::new(&[[0f32, 0.], [1., 1.]], &Device::Cpu)?;
+/// let z = Tensor::new(&[0.1f32, 0.9, 0.2, 1.0], &Device::Cpu)?.reshape((1, 2, 1, 2))?;
+/// let settled = SettledCodebook::new(&codebook, 1)?;
+/// let found = settled.split_quantize(&z, &QuantizeOptions::default())?;
+/// assert_eq!(found.indices.flatten_all()?.to_vec1::<u32>()?, [0, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SettledCodebook {
+    quantizer: Arc<SplitQuantizer>,
+}
+
+impl SettledCodebook {
+    /// Of `codebook: [k, d]`, f32 on the processor, as it is now.
+    ///
+    /// # Errors
+    /// - [`VqError::NonFiniteCode`]: a value is NaN or infinite;
+    /// - [`VqError::Parameter`]: `split` is 0;
+    /// - [`VqError::Candle`]: wrong rank, data type or device.
+    pub fn new(codebook: &Tensor, split: usize) -> Result<Self, VqError> {
+        on_processor(codebook, "codebook")?;
+        let (codes, dim) = codebook.dims2()?;
+        let rows = Codebook::new(codebook.flatten_all()?.to_vec1()?, codes, dim)?;
+        let quantizer = Arc::new(SplitQuantizer::new(rows, split)?);
+        Ok(Self { quantizer })
+    }
+
+    /// [`split_quantize`] by these codes, without gradient into them; the split is that of [`SettledCodebook::new`].
+    ///
+    /// # Errors
+    /// As [`split_quantize`].
+    pub fn split_quantize(
+        &self,
+        z: &Tensor,
+        options: &QuantizeOptions,
+    ) -> Result<Quantized, VqError> {
+        let codebook = self.quantizer.codebook();
+        let (channels, dim, split) = (z.dims4()?.1, codebook.dim(), self.quantizer.split());
+        if dim.checked_mul(split) != Some(channels) {
+            return Err(VqError::Channels {
+                channels,
+                split,
+                dim,
+            });
+        }
+        on_processor(z, "z")?;
+        // The losses ask for codes as a tensor, and take no value from it.
+        let none = Tensor::zeros((0, dim), DType::F32, &Device::Cpu)?;
+        quantize(z, &none, &self.quantizer, options)
+    }
+}
+
+/// [`split_quantize`] on the processor, once everything fits.
+fn quantize(
+    z: &Tensor,
+    codebook: &Tensor,
+    quantizer: &Arc<SplitQuantizer>,
+    options: &QuantizeOptions,
+) -> Result<Quantized, VqError> {
+    let (b, _, h, w) = z.dims4()?;
+    let (split, codes) = (quantizer.split(), quantizer.codebook().codes());
+    let dim = quantizer.codebook().dim();
     let z = z.contiguous()?;
-    let rows = Codebook::new(codebook.flatten_all()?.to_vec1()?, codes, dim)?;
-    let quantizer = SplitQuantizer::new(rows, split)?;
     let (found, soft) = with_values(&z, |values| {
         let vectors = Vectors::planes(values, b, split, dim, h * w)?;
         if options.soft() {
@@ -197,7 +268,7 @@ pub fn split_quantize(
     };
     let losses = z.apply_op2(
         &codebook.contiguous()?,
-        QuantizationLoss::new(values, found.indices, quantizer),
+        QuantizationLoss::new(values, found.indices, quantizer.clone()),
     )?;
     let losses = options.weigh(&losses, cross_entropy.is_some())?;
     Ok(Quantized {

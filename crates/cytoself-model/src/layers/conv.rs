@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use super::Pass;
 use super::builder::{Builder, Init};
 use super::norm::Norm;
+use super::packed::Described;
 use crate::ModelError;
 use crate::ops::{self, Activation, Padding};
 
@@ -109,17 +110,18 @@ impl Conv {
             return Ok(None);
         }
         let (w, step) = (&self.weight, (self.stride, self.padding));
-        match (norm.fixed(x, pass)?, residual) {
-            (None, _) => Ok(None),
-            (Some(norm), None) if self.depthwise => {
-                Ok(Some(ops::depthwise_conv2d_normalized(x, w, step, &norm)?))
-            }
-            (Some(_), _) if self.depthwise => Ok(None),
-            (Some(norm), _) => {
+        match norm.fixed(x, pass)? {
+            Some(norm) if !self.depthwise => {
                 let y = ops::conv2d_normalized(x, w, step, pass.algorithm, &norm, residual)?;
                 Ok(Some(y))
             }
+            _ => Ok(None),
         }
+    }
+
+    /// Side of the kernel.
+    fn kernel(&self) -> usize {
+        self.weight.dims().last().copied().unwrap_or_default()
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, ModelError> {
@@ -166,6 +168,25 @@ impl ConvNorm {
         let conv = Conv::decoder(b, conv, shape, bias)?;
         let norm = Norm::new(b, norm, shape.output, affine, Activation::Silu)?;
         Ok(Self { conv, norm })
+    }
+
+    /// What is packed for evaluation; `None` where it would lose gradients, or statistics of a batch.
+    pub(crate) fn described(
+        &self,
+        x: &Tensor,
+        pass: &Pass,
+    ) -> Result<Option<Described<'_>>, ModelError> {
+        let conv = &self.conv;
+        if conv.bias.is_some() || !ops::untracked([x, &conv.weight]) {
+            return Ok(None);
+        }
+        Ok(self.norm.fixed(x, pass)?.map(|norm| Described {
+            weight: &conv.weight,
+            norm,
+            kernel: conv.kernel(),
+            stride: conv.stride,
+            padding: conv.padding,
+        }))
     }
 
     /// `act(bn(conv(x)) + residual)`.

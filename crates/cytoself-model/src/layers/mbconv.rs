@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use super::Pass;
 use super::builder::{Builder, Init};
 use super::conv::{ConvNorm, ConvShape};
+use super::packed::DescribedBlock;
 use super::plan::{BlockPlan, same_padding};
 use crate::ModelError;
 use crate::ops::{self, Activation};
@@ -60,6 +61,35 @@ impl MbConv {
             drop: plan.drop,
             stream,
         })
+    }
+
+    /// What is packed for evaluation; `None` as [`ConvNorm::described`].
+    pub(crate) fn described(
+        &self,
+        x: &Tensor,
+        pass: &Pass,
+    ) -> Result<Option<DescribedBlock<'_>>, ModelError> {
+        let expand = match &self.expand {
+            Some(expand) => match expand.described(x, pass)? {
+                Some(described) => Some(described),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let parts = (
+            self.depthwise.described(x, pass)?,
+            self.project.described(x, pass)?,
+        );
+        let (Some(depthwise), Some(project)) = parts else {
+            return Ok(None);
+        };
+        Ok(ops::untracked(&self.squeeze).then_some(DescribedBlock {
+            expand,
+            depthwise,
+            squeeze: &self.squeeze,
+            project,
+            residual: self.residual,
+        }))
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, ModelError> {

@@ -52,7 +52,7 @@ fn times(t: &Tensor, scalar: &Tensor) -> candle_core::Result<Tensor> {
     t.broadcast_mul(scalar)
 }
 
-fn options(config: &QuantizerConfig) -> QuantizeOptions {
+pub(super) fn options(config: &QuantizerConfig) -> QuantizeOptions {
     QuantizeOptions::default()
         .split(config.split)
         .commitment_cost(config.commitment_cost)

@@ -1,10 +1,8 @@
 //! Depthwise convolution: every channel with its own kernel.
 
-mod interleave;
 mod lanes;
 mod taps;
 
-use super::batch_norm::FixedNorm;
 use super::buffer::output;
 #[cfg(feature = "candle-cuda")]
 use super::cuda;
@@ -13,7 +11,7 @@ use super::simd::InstructionSet;
 use super::tape::apply2;
 #[cfg(feature = "candle-cuda")]
 use super::tape::tracks;
-use super::tensor::{gradient, slice, stored, with2};
+use super::tensor::{gradient, slice, stored};
 #[cfg(feature = "candle-cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -40,28 +38,6 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 pub fn depthwise_conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: Padding) -> Result<Tensor> {
     let geometry = geometry(x, w, stride, padding)?;
     apply2(&x.contiguous()?, &w.contiguous()?, Depthwise { geometry })
-}
-
-/// As [`depthwise_conv2d`], normalised with fixed statistics in the same pass, on the CPU and without gradients.
-pub(crate) fn depthwise_conv2d_normalized(
-    x: &Tensor,
-    w: &Tensor,
-    (stride, padding): (usize, Padding),
-    norm: &FixedNorm,
-) -> Result<Tensor> {
-    let g = &geometry(x, w, stride, padding)?;
-    let mut y = output(g.batch * g.out_channels * g.out_plane());
-    with2(x, w, |x, w| {
-        assert_lengths(g, x, w, &y);
-        let finish = norm.with(None);
-        assert!(
-            finish.fits(g.out_channels, y.len()),
-            "channels of the normalisation"
-        );
-        lanes::forward(x, w, g, InstructionSet::detect(), Some(&finish), &mut y);
-    })?;
-    let shape = (g.batch, g.out_channels, g.out_height(), g.out_width());
-    Tensor::from_vec(y, shape, x.device())
 }
 
 fn geometry(x: &Tensor, w: &Tensor, stride: usize, padding: Padding) -> Result<ConvGeometry> {
@@ -98,7 +74,7 @@ pub fn depthwise_forward(
     y: &mut [f32],
 ) {
     assert_lengths(geometry, x, w, y);
-    lanes::forward(x, w, geometry, isa, None, y);
+    lanes::forward(x, w, geometry, isa, y);
 }
 
 /// The gradient of the input of [`depthwise_forward`].

@@ -4,7 +4,7 @@ use super::buffer::output;
 #[cfg(feature = "candle-cuda")]
 use super::cuda;
 use super::simd::math::{silu as silu_lanes, silu_slope};
-use super::simd::{InstructionSet, N, kernel};
+use super::simd::{InstructionSet, kernel};
 use super::tape::{apply1, apply2, tracks};
 use super::tensor::{gradient, like, slice, stored, with, with2};
 #[cfg(feature = "candle-cuda")]
@@ -18,10 +18,10 @@ pub(crate) const CHUNK: usize = 1 << 14;
 kernel! {
     unsafe fn silu_forward_kernel<L>(x: *const f32, n: usize, y: *mut f32) {
         let mut i = 0;
-        while i + N <= n {
+        while i + L::N <= n {
             let [v] = silu_lanes::<L, 1>([L::load(x.add(i))]);
             L::store(y.add(i), v);
-            i += N;
+            i += L::N;
         }
         if i < n {
             let [v] = silu_lanes::<L, 1>([L::load_part(x.add(i), n - i)]);
@@ -33,10 +33,10 @@ kernel! {
 kernel! {
     unsafe fn silu_backward_kernel<L>(x: *const f32, dy: *const f32, n: usize, dx: *mut f32) {
         let mut i = 0;
-        while i + N <= n {
+        while i + L::N <= n {
             let [slope] = silu_slope::<L, 1>([L::load(x.add(i))]);
             L::store(dx.add(i), L::mul(L::load(dy.add(i)), slope));
-            i += N;
+            i += L::N;
         }
         if i < n {
             let m = n - i;

@@ -4,7 +4,7 @@ use super::buffer::{Shared, output};
 #[cfg(feature = "candle-cuda")]
 use super::cuda;
 use super::matrix::{View, multiply};
-use super::simd::{InstructionSet, N, kernel, load_up_to};
+use super::simd::{InstructionSet, kernel, load_up_to};
 use super::tape::{apply2, apply3};
 use super::tensor::{gradient, like, slice, stored, with};
 #[cfg(feature = "candle-cuda")]
@@ -35,7 +35,7 @@ kernel! {
         let mut acc = [[L::zero(); 2]; ROWS];
         let mut i = 0;
         while i < n {
-            let m = (n - i).min(N);
+            let m = (n - i).min(L::N);
             let (a, b) = (load_up_to::<L>(w[0].add(i), m), load_up_to::<L>(w[1].add(i), m));
             let mut r = 0;
             while r < ROWS {
@@ -44,7 +44,7 @@ kernel! {
                 acc[r][1] = L::fma(v, b, acc[r][1]);
                 r += 1;
             }
-            i += N;
+            i += L::N;
         }
         for r in 0..ROWS {
             for o in 0..2 {

@@ -3,7 +3,7 @@
 #[cfg(feature = "candle-cuda")]
 use super::cuda;
 use super::elementwise::CHUNK;
-use super::simd::{InstructionSet, N, kernel, load_up_to, store_up_to};
+use super::simd::{InstructionSet, kernel, load_up_to, store_up_to};
 use super::tensor::with;
 #[cfg(feature = "candle-cuda")]
 use candle_core::CudaDevice;
@@ -103,7 +103,7 @@ kernel! {
     unsafe fn adam_kernel<L>(w: *mut f32, g: *const f32, m: *mut f32, v: *mut f32, n: usize, f: &StepFactors) {
         let mut i = 0;
         while i < n {
-            let k = (n - i).min(N);
+            let k = (n - i).min(L::N);
             let grad = load_up_to::<L>(g.add(i), k);
             let mean = load_up_to::<L>(m.add(i), k);
             let mean = L::fma(L::sub(grad, mean), L::splat(f.mean_rate), mean);
@@ -114,7 +114,7 @@ kernel! {
             store_up_to::<L>(m.add(i), k, mean);
             store_up_to::<L>(v.add(i), k, square);
             store_up_to::<L>(w.add(i), k, weight);
-            i += N;
+            i += L::N;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The operation that gives the losses and their gradients.
 
+use std::sync::Arc;
+
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 use super::with_values;
@@ -23,11 +25,11 @@ pub(super) struct Losses {
 pub(super) struct QuantizationLoss {
     values: Losses,
     indices: Vec<u32>,
-    quantizer: SplitQuantizer,
+    quantizer: Arc<SplitQuantizer>,
 }
 
 impl QuantizationLoss {
-    pub(super) fn new(values: Losses, indices: Vec<u32>, quantizer: SplitQuantizer) -> Self {
+    pub(super) fn new(values: Losses, indices: Vec<u32>, quantizer: Arc<SplitQuantizer>) -> Self {
         Self {
             values,
             indices,

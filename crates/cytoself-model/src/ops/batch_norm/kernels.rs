@@ -2,7 +2,7 @@
 
 use super::Activation;
 use crate::ops::simd::math::{silu, silu_slope};
-use crate::ops::simd::{N, kernel, load_up_to, store_up_to};
+use crate::ops::simd::{kernel, load_up_to, store_up_to};
 
 /// Values summed in f32 before a partial sum goes to f64.
 const BLOCK: usize = 4096;
@@ -18,13 +18,13 @@ kernel! {
         while i < n {
             let end = (i + BLOCK).min(n);
             let (mut a, mut b) = ([L::zero(); 2], [L::zero(); 2]);
-            while i + 2 * N <= end {
+            while i + 2 * L::N <= end {
                 for t in 0..2 {
-                    let v = L::sub(L::load(x.add(i + t * N)), k);
+                    let v = L::sub(L::load(x.add(i + t * L::N)), k);
                     a[t] = L::add(a[t], v);
                     b[t] = L::fma(v, v, b[t]);
                 }
-                i += 2 * N;
+                i += 2 * L::N;
             }
             sum += f64::from(L::sum(L::add(a[0], a[1])));
             square += f64::from(L::sum(L::add(b[0], b[1])));
@@ -44,24 +44,24 @@ kernel! {
     pub(super) unsafe fn normalize<L>(x: *const f32, n: usize, scale: f32, offset: f32, residual: *const f32, act: Activation, y: *mut f32) {
         let (a, b) = (L::splat(scale), L::splat(offset));
         let mut i = 0;
-        while i + TOGETHER * N <= n {
+        while i + TOGETHER * L::N <= n {
             let mut t = [a; TOGETHER];
             for u in 0..TOGETHER {
-                t[u] = L::fma(L::load(x.add(i + u * N)), a, b);
+                t[u] = L::fma(L::load(x.add(i + u * L::N)), a, b);
                 if !residual.is_null() {
-                    t[u] = L::add(t[u], L::load(residual.add(i + u * N)));
+                    t[u] = L::add(t[u], L::load(residual.add(i + u * L::N)));
                 }
             }
             if act == Activation::Silu {
                 t = silu::<L, TOGETHER>(t);
             }
             for u in 0..TOGETHER {
-                L::store(y.add(i + u * N), t[u]);
+                L::store(y.add(i + u * L::N), t[u]);
             }
-            i += TOGETHER * N;
+            i += TOGETHER * L::N;
         }
         while i < n {
-            let m = (n - i).min(N);
+            let m = (n - i).min(L::N);
             let mut t = [L::fma(load_up_to::<L>(x.add(i), m), a, b)];
             if !residual.is_null() {
                 t[0] = L::add(t[0], load_up_to::<L>(residual.add(i), m));
@@ -70,7 +70,7 @@ kernel! {
                 t = silu::<L, 1>(t);
             }
             store_up_to::<L>(y.add(i), m, t[0]);
-            i += N;
+            i += L::N;
         }
     }
 }
@@ -86,18 +86,18 @@ kernel! {
         while i < n {
             let end = (i + BLOCK).min(n);
             let (mut s, mut q) = (L::zero(), L::zero());
-            while i + TOGETHER * N <= end {
+            while i + TOGETHER * L::N <= end {
                 let (mut v, mut d) = ([a; TOGETHER], [a; TOGETHER]);
                 for u in 0..TOGETHER {
-                    v[u] = L::load(x.add(i + u * N));
-                    d[u] = L::load(dy.add(i + u * N));
+                    v[u] = L::load(x.add(i + u * L::N));
+                    d[u] = L::load(dy.add(i + u * L::N));
                 }
                 if act == Activation::Silu {
                     let mut t = v;
                     for u in 0..TOGETHER {
                         t[u] = L::fma(v[u], a, b);
                         if !residual.is_null() {
-                            t[u] = L::add(t[u], L::load(residual.add(i + u * N)));
+                            t[u] = L::add(t[u], L::load(residual.add(i + u * L::N)));
                         }
                     }
                     t = silu_slope::<L, TOGETHER>(t);
@@ -106,14 +106,14 @@ kernel! {
                     }
                 }
                 for u in 0..TOGETHER {
-                    L::store(g.add(i + u * N), d[u]);
+                    L::store(g.add(i + u * L::N), d[u]);
                     s = L::add(s, d[u]);
                     q = L::fma(d[u], L::sub(v[u], mu), q);
                 }
-                i += TOGETHER * N;
+                i += TOGETHER * L::N;
             }
             while i < end {
-                let m = (end - i).min(N);
+                let m = (end - i).min(L::N);
                 let v = load_up_to::<L>(x.add(i), m);
                 let mut d = load_up_to::<L>(dy.add(i), m);
                 if act == Activation::Silu {
@@ -127,7 +127,7 @@ kernel! {
                 store_up_to::<L>(g.add(i), m, d);
                 s = L::add(s, d); // lanes beyond the end hold dy = 0
                 q = L::fma(d, L::sub(v, mu), q);
-                i += N;
+                i += L::N;
             }
             i = end;
             sum += f64::from(L::sum(s));
@@ -143,10 +143,10 @@ kernel! {
         let (a, b, c) = (L::splat(a), L::splat(b), L::splat(c));
         let mut i = 0;
         while i < n {
-            let m = (n - i).min(N);
+            let m = (n - i).min(L::N);
             let t = L::fma(load_up_to::<L>(x.add(i), m), b, c);
             store_up_to::<L>(dx.add(i), m, L::fma(load_up_to::<L>(g.add(i), m), a, t));
-            i += N;
+            i += L::N;
         }
     }
 }

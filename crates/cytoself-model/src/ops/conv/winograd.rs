@@ -84,10 +84,10 @@ pub(crate) fn input_gradient(
 
 /// Tile rows per task when a tile takes `per_tile` values: about `least` tiles or more, of the numbers up to that the one that
 /// leaves the fewest columns of the products unused.
-fn rows_per_task(t: &Tiling, per_tile: usize, least: usize) -> usize {
+fn rows_per_task(isa: InstructionSet, t: &Tiling, per_tile: usize, least: usize) -> usize {
     let tiles = (TASK_VALUES / per_tile).clamp(least, 512);
     let most = (tiles / t.columns).clamp(1, t.tile_rows().div_ceil(MIN_TASKS));
-    let used = |rows: usize| (rows * t.columns * 1000) / product::pitch(rows, t.columns);
+    let used = |rows: usize| (rows * t.columns * 1000) / product::pitch(isa, rows, t.columns);
     (most.div_ceil(2)..=most)
         .max_by_key(|rows| used(*rows))
         .unwrap_or(most)
@@ -101,13 +101,13 @@ fn convolve(
     y: &mut [f32],
 ) {
     let (inputs, outputs) = (kernels.columns, kernels.rows);
-    let rows = rows_per_task(t, POINTS * (inputs + outputs), TILES);
+    let rows = rows_per_task(isa, t, POINTS * (inputs + outputs), TILES);
     let out = Shared::new(y);
     (0..t.tile_rows().div_ceil(rows))
         .into_par_iter()
         .for_each(|task| {
             let range = task * rows..((task + 1) * rows).min(t.tile_rows());
-            let pitch = product::pitch(range.len(), t.columns);
+            let pitch = product::pitch(isa, range.len(), t.columns);
             let (from, to) = (
                 product::plane(inputs, pitch),
                 product::plane(outputs, pitch),
@@ -160,7 +160,7 @@ pub(crate) fn weight_gradient(
 ) {
     let (inputs, outputs, t) = (g.in_channels, g.out_channels, Tiling::new(g));
     let length = POINTS * outputs * inputs;
-    let rows = rows_per_task(&t, POINTS * (inputs + outputs), 2 * TILES);
+    let rows = rows_per_task(isa, &t, POINTS * (inputs + outputs), 2 * TILES);
     let parts = (PARTIALS / length.max(1))
         .clamp(1, MIN_TASKS)
         .min(t.tile_rows().div_ceil(rows));
@@ -216,7 +216,7 @@ fn add_products(
     sums: &mut [f32],
 ) {
     let tiles = range.len() * t.columns;
-    let pitch = product::pitch(range.len(), t.columns);
+    let pitch = product::pitch(isa, range.len(), t.columns);
     let (from, to) = (
         product::plane(inputs, pitch),
         product::plane(outputs, pitch),

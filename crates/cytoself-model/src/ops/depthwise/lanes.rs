@@ -1,6 +1,6 @@
-//! Depthwise convolution with eight channels side by side in a vector.
+//! Depthwise convolution with channels side by side in a vector, eight or sixteen.
 //!
-//! Maps of eight neighbouring channels are interleaved into one zero-padded map of vectors. Every tap is then one multiply-add
+//! Maps of as many neighbouring channels are interleaved into one zero-padded map of vectors. Every tap is then one multiply-add
 //! of whole vectors wherever it falls, with any kernel, stride and map, and without a test for the edge; the transposition
 //! costs less than a third of a 3x3 kernel.
 
@@ -8,12 +8,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::interleave::{gather, places, scatter};
 use super::taps::{correlate, tap_sums};
-use crate::ops::batch_norm::Finish;
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
-use crate::ops::simd::{InstructionSet, N};
+use crate::ops::interleave::{gather, places, scatter};
+use crate::ops::simd::InstructionSet;
 
 /// Multiply-adds of vectors that are worth a task.
 const WORK: usize = 1 << 14;
@@ -29,25 +28,27 @@ struct Frame {
     width: usize,
     /// Vectors from row to row.
     pitch: usize,
-    /// f32 in all.
+    /// f32 in all, and in a vector.
     length: usize,
+    lanes: usize,
 }
 
 impl Frame {
     /// A map of `size` at `corner` in a frame of `outer` at least.
-    fn new(size: [usize; 2], corner: [usize; 2], outer: [usize; 2]) -> Self {
+    fn new(size: [usize; 2], corner: [usize; 2], outer: [usize; 2], lanes: usize) -> Self {
         let rows = outer[0].max(corner[0] + size[0]);
         let pitch = outer[1].max(corner[1] + size[1]);
         Self {
-            places: places(size, corner, pitch),
+            places: places(size, corner, pitch, lanes),
             width: size[1],
             pitch,
-            length: rows * pitch * N,
+            length: rows * pitch * lanes,
+            lanes,
         }
     }
 
     /// Of the input: outputs read it at `stride` steps from the corner.
-    fn input(g: &ConvGeometry) -> Self {
+    fn input(g: &ConvGeometry, lanes: usize) -> Self {
         let outer = |out: usize, k: usize| (out - 1) * g.stride + k;
         Self::new(
             [g.height, g.width],
@@ -56,6 +57,7 @@ impl Frame {
                 outer(g.out_height(), g.kernel[0]),
                 outer(g.out_width(), g.kernel[1]),
             ],
+            lanes,
         )
     }
 
@@ -64,7 +66,7 @@ impl Frame {
         let mut end = 0;
         for row in self.places.chunks_exact(self.width) {
             memory[end..row[0]].fill(0.0);
-            end = row[self.width - 1] + N;
+            end = row[self.width - 1] + self.lanes;
         }
         memory[end..self.length].fill(0.0);
     }
@@ -72,7 +74,7 @@ impl Frame {
     /// Offsets of the taps of `input`'s frame.
     fn taps(&self, [kh, kw]: [usize; 2]) -> Vec<usize> {
         (0..kh * kw)
-            .map(|tap| (tap / kw * self.pitch + tap % kw) * N)
+            .map(|tap| (tap / kw * self.pitch + tap % kw) * self.lanes)
             .collect()
     }
 }
@@ -106,14 +108,14 @@ fn axis(length: usize, kernel: usize, stride: usize, padding: usize, lead: usize
 }
 
 /// The frame of the output's gradient and the phases of the input's.
-fn adjoint(g: &ConvGeometry) -> (Frame, Vec<Phase>) {
+fn adjoint(g: &ConvGeometry, lanes: usize) -> (Frame, Vec<Phase>) {
     let (pad, s) = (&g.padding, g.stride);
     let lead = g.kernel.map(|k| (k - 1) / s);
     let outer = [
         lead[0] + (g.height - 1 + pad.top) / s + 1,
         lead[1] + (g.width - 1 + pad.left) / s + 1,
     ];
-    let frame = Frame::new([g.out_height(), g.out_width()], lead, outer);
+    let frame = Frame::new([g.out_height(), g.out_width()], lead, outer, lanes);
     let rows = axis(g.height, g.kernel[0], s, pad.top, lead[0]);
     let columns = axis(g.width, g.kernel[1], s, pad.left, lead[1]);
     let mut phases = Vec::new();
@@ -124,13 +126,13 @@ fn adjoint(g: &ConvGeometry) -> (Frame, Vec<Phase>) {
                 .flat_map(|r| column_taps.iter().map(move |c| (r, c)));
             let (offsets, kernel) = taps
                 .map(|((kh, row), (kw, column))| {
-                    ((row * frame.pitch + column) * N, kh * g.kernel[1] + kw)
+                    ((row * frame.pitch + column) * lanes, kh * g.kernel[1] + kw)
                 })
                 .unzip();
             phases.push(Phase {
                 offsets,
                 kernel,
-                first: (y * g.width + x) * N,
+                first: (y * g.width + x) * lanes,
                 size: [*height, *width],
             });
         }
@@ -145,55 +147,51 @@ fn interleave_weights(
     channels: usize,
     taps: &[usize],
     all: usize,
+    lanes: usize,
     to: &mut [f32],
 ) {
     to.fill(0.0);
     let kernels = w[channel * all..][..channels * all].chunks_exact(all);
     for (lane, kernel) in kernels.enumerate() {
-        for (v, tap) in to.chunks_exact_mut(N).zip(taps) {
+        for (v, tap) in to.chunks_exact_mut(lanes).zip(taps) {
             v[lane] = kernel[*tap];
         }
     }
 }
 
-/// Calls `f` for every group of eight channels and some images at a time: first channel, channels, images.
+/// Calls `f` for every group of `lanes` channels and some images at a time: first channel, channels, images.
 fn for_each_group(
     g: &ConvGeometry,
+    lanes: usize,
     work: usize,
     f: impl Fn(usize, usize, Range<usize>) + Send + Sync,
 ) {
-    let groups = g.in_channels.div_ceil(N);
+    let groups = g.in_channels.div_ceil(lanes);
     let images = (WORK / work.max(1)).clamp(1, g.batch.max(1));
     let parts = g.batch.div_ceil(images);
     (0..groups * parts).into_par_iter().for_each(|task| {
-        let (channel, first) = (task / parts * N, task % parts * images);
-        let channels = N.min(g.in_channels - channel);
+        let (channel, first) = (task / parts * lanes, task % parts * images);
+        let channels = lanes.min(g.in_channels - channel);
         f(channel, channels, first..g.batch.min(first + images));
     });
 }
 
-/// `y = finish(conv(x, w))`.
-pub(super) fn forward(
-    x: &[f32],
-    w: &[f32],
-    g: &ConvGeometry,
-    isa: InstructionSet,
-    finish: Option<&Finish<'_>>,
-    y: &mut [f32],
-) {
-    let (frame, all, pixels) = (Frame::input(g), g.taps(), g.out_plane());
+/// `y = conv(x, w)`.
+pub(super) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, isa: InstructionSet, y: &mut [f32]) {
+    let lanes = isa.lanes();
+    let (frame, all, pixels) = (Frame::input(g, lanes), g.taps(), g.out_plane());
     let (taps, order): (_, Vec<usize>) = (frame.taps(g.kernel), (0..all).collect());
     let (xs, ys) = (
-        [g.stride * frame.pitch * N, g.stride * N],
-        [g.out_width() * N, N],
+        [g.stride * frame.pitch * lanes, g.stride * lanes],
+        [g.out_width() * lanes, lanes],
     );
     let out = Shared::new(y);
     let size = [g.out_height(), g.out_width()];
-    for_each_group(g, pixels * all, |channel, channels, images| {
-        scratch(frame.length + (pixels + all) * N, |memory| {
+    for_each_group(g, lanes, pixels * all, |channel, channels, images| {
+        scratch(frame.length + (pixels + all) * lanes, |memory| {
             let (framed, rest) = memory.split_at_mut(frame.length);
-            let (result, weights) = rest.split_at_mut(pixels * N);
-            interleave_weights(w, channel, channels, &order, all, weights);
+            let (result, weights) = rest.split_at_mut(pixels * lanes);
+            interleave_weights(w, channel, channels, &order, all, lanes, weights);
             frame.clear(framed);
             for plane in images.map(|image| image * g.in_channels + channel) {
                 let x = &x[plane * g.in_plane()..][..channels * g.in_plane()];
@@ -202,9 +200,6 @@ pub(super) fn forward(
                 // SAFETY: every task has planes of its own.
                 let y = unsafe { out.region(plane * pixels, channels * pixels) };
                 scatter(isa, result, pixels, y);
-                let these = channel..channel + channels;
-                // SAFETY: as above.
-                finish.inspect(|f| unsafe { f.apply(out, plane * pixels, pixels, these, pixels) });
             }
         });
     });
@@ -218,33 +213,42 @@ pub(super) fn input_gradient(
     isa: InstructionSet,
     dx: &mut [f32],
 ) {
-    let (frame, phases) = adjoint(g);
+    let lanes = isa.lanes();
+    let (frame, phases) = adjoint(g, lanes);
     let (all, pixels) = (g.taps(), g.in_plane());
-    let (from, to) = ([frame.pitch * N, N], [g.stride * g.width * N, g.stride * N]);
+    let (from, to) = (
+        [frame.pitch * lanes, lanes],
+        [g.stride * g.width * lanes, g.stride * lanes],
+    );
     let out = Shared::new(dx);
     let held: Vec<usize> = phases.iter().flat_map(|p| p.kernel.clone()).collect();
-    for_each_group(g, g.out_plane() * all, |channel, channels, images| {
-        scratch(frame.length + (pixels + held.len()) * N, |memory| {
-            let (framed, rest) = memory.split_at_mut(frame.length);
-            let (result, weights) = rest.split_at_mut(pixels * N);
-            interleave_weights(w, channel, channels, &held, all, weights);
-            frame.clear(framed);
-            for plane in images.map(|image| image * g.in_channels + channel) {
-                let dy = &dy[plane * g.out_plane()..][..channels * g.out_plane()];
-                gather(isa, dy, &frame.places, framed);
-                let (mut weights, dy) = (&*weights, (&*framed, from));
-                for phase in &phases {
-                    let (own, others) = weights.split_at(phase.kernel.len() * N);
-                    let dx = (&mut result[phase.first..], to);
-                    correlate(isa, &phase.offsets, dy, own, dx, phase.size);
-                    weights = others;
+    for_each_group(
+        g,
+        lanes,
+        g.out_plane() * all,
+        |channel, channels, images| {
+            scratch(frame.length + (pixels + held.len()) * lanes, |memory| {
+                let (framed, rest) = memory.split_at_mut(frame.length);
+                let (result, weights) = rest.split_at_mut(pixels * lanes);
+                interleave_weights(w, channel, channels, &held, all, lanes, weights);
+                frame.clear(framed);
+                for plane in images.map(|image| image * g.in_channels + channel) {
+                    let dy = &dy[plane * g.out_plane()..][..channels * g.out_plane()];
+                    gather(isa, dy, &frame.places, framed);
+                    let (mut weights, dy) = (&*weights, (&*framed, from));
+                    for phase in &phases {
+                        let (own, others) = weights.split_at(phase.kernel.len() * lanes);
+                        let dx = (&mut result[phase.first..], to);
+                        correlate(isa, &phase.offsets, dy, own, dx, phase.size);
+                        weights = others;
+                    }
+                    // SAFETY: every task has planes of its own.
+                    let dx = unsafe { out.region(plane * pixels, channels * pixels) };
+                    scatter(isa, result, pixels, dx);
                 }
-                // SAFETY: every task has planes of its own.
-                let dx = unsafe { out.region(plane * pixels, channels * pixels) };
-                scatter(isa, result, pixels, dx);
-            }
-        });
-    });
+            });
+        },
+    );
 }
 
 /// The gradient of the weights.
@@ -255,22 +259,23 @@ pub(super) fn weight_gradient(
     isa: InstructionSet,
     dw: &mut [f32],
 ) {
-    let (frame, all, pixels) = (Frame::input(g), g.taps(), g.out_plane());
-    let (groups, parts) = (g.in_channels.div_ceil(N), g.batch.div_ceil(IMAGES));
+    let lanes = isa.lanes();
+    let (frame, all, pixels) = (Frame::input(g, lanes), g.taps(), g.out_plane());
+    let (groups, parts) = (g.in_channels.div_ceil(lanes), g.batch.div_ceil(IMAGES));
     let (taps, xs) = (
         frame.taps(g.kernel),
-        [g.stride * frame.pitch * N, g.stride * N],
+        [g.stride * frame.pitch * lanes, g.stride * lanes],
     );
     let size = [g.out_height(), g.out_width()];
-    let dense = places(size, [0, 0], size[1]);
-    let mut sums = vec![0.0; groups * parts * all * N];
-    sums.par_chunks_exact_mut(all * N)
+    let dense = places(size, [0, 0], size[1], lanes);
+    let mut sums = vec![0.0; groups * parts * all * lanes];
+    sums.par_chunks_exact_mut(all * lanes)
         .with_min_len((WORK / (pixels * all * IMAGES)).max(1))
         .enumerate()
         .for_each(|(task, sums)| {
-            let (channel, first) = (task / parts * N, task % parts * IMAGES);
-            let channels = N.min(g.in_channels - channel);
-            scratch(frame.length + pixels * N, |memory| {
+            let (channel, first) = (task / parts * lanes, task % parts * IMAGES);
+            let channels = lanes.min(g.in_channels - channel);
+            scratch(frame.length + pixels * lanes, |memory| {
                 let (framed, gradient) = memory.split_at_mut(frame.length);
                 frame.clear(framed);
                 for image in first..g.batch.min(first + IMAGES) {
@@ -285,12 +290,12 @@ pub(super) fn weight_gradient(
         });
     for (c, dw) in dw.chunks_exact_mut(all).enumerate() {
         dw.fill(0.0);
-        for part in sums[c / N * parts * all * N..]
-            .chunks_exact(all * N)
+        for part in sums[c / lanes * parts * all * lanes..]
+            .chunks_exact(all * lanes)
             .take(parts)
         {
-            for (to, v) in dw.iter_mut().zip(part.chunks_exact(N)) {
-                *to += v[c % N];
+            for (to, v) in dw.iter_mut().zip(part.chunks_exact(lanes)) {
+                *to += v[c % lanes];
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Sums over the taps of a kernel on maps of vectors.
 
-use crate::ops::simd::{InstructionSet, Lanes, N, kernel};
+use crate::ops::simd::{InstructionSet, Lanes, kernel};
 
 /// Steps in f32 from row to row and from column to column.
 pub(super) type Steps = [usize; 2];
@@ -23,7 +23,7 @@ unsafe fn block<L: Lanes, const R: usize, const T: usize>(
     unsafe {
         let mut sums = [[L::zero(); T]; R];
         for (i, tap) in taps.iter().enumerate() {
-            let (from, weight) = (x.add(*tap), L::load(w.add(i * N)));
+            let (from, weight) = (x.add(*tap), L::load(w.add(i * L::N)));
             for r in 0..R {
                 for t in 0..T {
                     sums[r][t] = L::fma(L::load(from.add(r * xr + t * xc)), weight, sums[r][t]);
@@ -67,7 +67,7 @@ kernel! {
     }
 }
 
-/// `y[i][j] = sum over t of w[t] x[taps[t] + i xs[0] + j xs[1]]` for `size` outputs, each a vector of eight channels.
+/// `y[i][j] = sum over t of w[t] x[taps[t] + i xs[0] + j xs[1]]` for `size` outputs, each a vector of channels.
 ///
 /// # Panics
 /// If an operand is too short.
@@ -83,16 +83,17 @@ pub(super) fn correlate(
     if rows == 0 || columns == 0 {
         return;
     }
-    let last = |steps: Steps| (rows - 1) * steps[0] + (columns - 1) * steps[1] + N;
+    let lanes = isa.lanes();
+    let last = |steps: Steps| (rows - 1) * steps[0] + (columns - 1) * steps[1] + lanes;
     let Some(farthest) = taps.iter().max() else {
         for i in 0..rows {
             for j in 0..columns {
-                y[i * ys[0] + j * ys[1]..][..N].fill(0.0);
+                y[i * ys[0] + j * ys[1]..][..lanes].fill(0.0);
             }
         }
         return;
     };
-    assert!(farthest + last(xs) <= x.len() && taps.len() * N <= w.len() && last(ys) <= y.len());
+    assert!(farthest + last(xs) <= x.len() && taps.len() * lanes <= w.len() && last(ys) <= y.len());
     // SAFETY: checked above: the farthest tap of the last output bounds the reads of x, `last(ys)` the writes of y.
     unsafe {
         correlate_maps(
@@ -126,11 +127,11 @@ unsafe fn group<L: Lanes, const G: usize, const U: usize>(
     unsafe {
         let mut total = [[L::zero(); G]; U];
         for i in 0..rows {
-            let (x, dy) = (x.add(i * xr), dy.add(i * columns * N));
+            let (x, dy) = (x.add(i * xr), dy.add(i * columns * L::N));
             let mut j = 0;
             while j + U <= columns {
                 for u in 0..U {
-                    let g = L::load(dy.add((j + u) * N));
+                    let g = L::load(dy.add((j + u) * L::N));
                     for t in 0..G {
                         let v = L::load(x.add(taps[t] + (j + u) * xc));
                         total[u][t] = L::fma(v, g, total[u][t]);
@@ -139,7 +140,7 @@ unsafe fn group<L: Lanes, const G: usize, const U: usize>(
                 j += U;
             }
             while j < columns {
-                let g = L::load(dy.add(j * N));
+                let g = L::load(dy.add(j * L::N));
                 for t in 0..G {
                     let v = L::load(x.add(taps[t] + j * xc));
                     total[0][t] = L::fma(v, g, total[0][t]);
@@ -148,11 +149,11 @@ unsafe fn group<L: Lanes, const G: usize, const U: usize>(
             }
         }
         for t in 0..G {
-            let mut sum = L::load(sums.add(t * N));
+            let mut sum = L::load(sums.add(t * L::N));
             for part in &total {
                 sum = L::add(sum, part[t]);
             }
-            L::store(sums.add(t * N), sum);
+            L::store(sums.add(t * L::N), sum);
         }
     }
 }
@@ -161,7 +162,7 @@ kernel! {
     unsafe fn tap_sums_of_maps<L>(taps: &[usize], x: *const f32, xs: Steps, dy: *const f32, size: [usize; 2], sums: *mut f32) {
         let mut done = 0;
         while done < taps.len() {
-            let (left, sums) = (&taps[done..], sums.add(done * N));
+            let (left, sums) = (&taps[done..], sums.add(done * L::N));
             done += match left.len() {
                 9 => { group::<L, 9, 1>(left, x, xs, dy, size, sums); 9 }
                 5.. => { group::<L, 5, 2>(left, x, xs, dy, size, sums); 5 }
@@ -171,7 +172,7 @@ kernel! {
     }
 }
 
-/// `sums[t] += sum over i, j of x[taps[t] + i xs[0] + j xs[1]] dy[i][j]`, vectors of eight channels.
+/// `sums[t] += sum over i, j of x[taps[t] + i xs[0] + j xs[1]] dy[i][j]`, vectors of channels.
 ///
 /// # Panics
 /// If an operand is too short.
@@ -187,9 +188,12 @@ pub(super) fn tap_sums(
     if rows == 0 || columns == 0 {
         return;
     }
-    let last = (rows - 1) * xs[0] + (columns - 1) * xs[1] + N;
+    let lanes = isa.lanes();
+    let last = (rows - 1) * xs[0] + (columns - 1) * xs[1] + lanes;
     let reach = taps.iter().max().map_or(0, |tap| tap + last);
-    assert!(reach <= x.len() && rows * columns * N <= dy.len() && taps.len() * N <= sums.len());
+    assert!(
+        reach <= x.len() && rows * columns * lanes <= dy.len() && taps.len() * lanes <= sums.len()
+    );
     // SAFETY: checked above.
     unsafe {
         tap_sums_of_maps(

@@ -1,6 +1,6 @@
 //! Lanes of AVX2 with FMA.
 
-use super::{Lanes, N};
+use super::Lanes;
 use std::arch::x86_64::*;
 
 /// AVX2 and FMA.
@@ -19,6 +19,7 @@ unsafe fn mask(n: usize) -> __m256i {
 // SAFETY (all): the trait asks the caller for a processor with AVX2 and FMA, and for valid pointers.
 #[allow(clippy::undocumented_unsafe_blocks)] // stated once above
 impl Lanes for Avx2 {
+    const N: usize = 8;
     type V = __m256;
     #[inline(always)]
     unsafe fn zero() -> __m256 {
@@ -81,17 +82,10 @@ impl Lanes for Avx2 {
         unsafe { _mm256_fnmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    unsafe fn round(a: __m256) -> __m256 {
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-    #[inline(always)]
-    unsafe fn scale(a: __m256, n: __m256) -> __m256 {
+    unsafe fn add_exponent(a: __m256, n: __m256) -> __m256 {
         unsafe {
-            let exponent = _mm256_slli_epi32::<23>(_mm256_add_epi32(
-                _mm256_cvtps_epi32(n),
-                _mm256_set1_epi32(127),
-            ));
-            _mm256_mul_ps(a, _mm256_castsi256_ps(exponent))
+            let moved = _mm256_slli_epi32::<23>(_mm256_castps_si256(n));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), moved))
         }
     }
     #[inline(always)]
@@ -136,8 +130,12 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn transpose(a: [__m256; N]) -> [__m256; N] {
+    unsafe fn transpose(from: *const f32, step: usize, mut to: impl FnMut(usize) -> *mut f32) {
         unsafe {
+            let mut a = [Self::zero(); 8];
+            for (i, row) in a.iter_mut().enumerate() {
+                *row = Self::load(from.add(i * step));
+            }
             // Pairs of rows, then fours in each half, then the halves.
             let lo = |i: usize| _mm256_unpacklo_ps(a[i], a[i + 1]);
             let hi = |i: usize| _mm256_unpackhi_ps(a[i], a[i + 1]);
@@ -151,16 +149,14 @@ impl Lanes for Avx2 {
                 ]
             };
             let (top, bottom) = (fours(0), fours(4));
-            [
-                _mm256_permute2f128_ps::<0x20>(top[0], bottom[0]),
-                _mm256_permute2f128_ps::<0x20>(top[1], bottom[1]),
-                _mm256_permute2f128_ps::<0x20>(top[2], bottom[2]),
-                _mm256_permute2f128_ps::<0x20>(top[3], bottom[3]),
-                _mm256_permute2f128_ps::<0x31>(top[0], bottom[0]),
-                _mm256_permute2f128_ps::<0x31>(top[1], bottom[1]),
-                _mm256_permute2f128_ps::<0x31>(top[2], bottom[2]),
-                _mm256_permute2f128_ps::<0x31>(top[3], bottom[3]),
-            ]
+            for i in 0..4 {
+                let (first, second) = (
+                    _mm256_permute2f128_ps::<0x20>(top[i], bottom[i]),
+                    _mm256_permute2f128_ps::<0x31>(top[i], bottom[i]),
+                );
+                Self::store(to(i), first);
+                Self::store(to(i + 4), second);
+            }
         }
     }
     #[inline(always)]

@@ -1,6 +1,9 @@
 //! Lanes of plain Rust, for processors without a variant of their own.
 
-use super::{Lanes, N};
+use super::Lanes;
+
+/// Lanes.
+const N: usize = 8;
 
 /// Plain Rust arrays that the compiler turns into whatever vectors the target has.
 pub(crate) struct Portable;
@@ -18,6 +21,7 @@ fn zip(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
 // SAFETY (all): the trait asks the caller for valid pointers; no special instruction is used.
 #[allow(clippy::undocumented_unsafe_blocks)] // stated once above
 impl Lanes for Portable {
+    const N: usize = N;
     type V = [f32; N];
     #[inline(always)]
     unsafe fn zero() -> [f32; N] {
@@ -87,13 +91,9 @@ impl Lanes for Portable {
         std::array::from_fn(|i| c[i] - a[i] * b[i])
     }
     #[inline(always)]
-    unsafe fn round(a: [f32; N]) -> [f32; N] {
-        map(a, f32::round_ties_even)
-    }
-    #[inline(always)]
-    unsafe fn scale(a: [f32; N], n: [f32; N]) -> [f32; N] {
+    unsafe fn add_exponent(a: [f32; N], n: [f32; N]) -> [f32; N] {
         zip(a, n, |a, n| {
-            a * f32::from_bits(((n as i32 + 127) << 23) as u32)
+            f32::from_bits(a.to_bits().wrapping_add(n.to_bits() << 23))
         })
     }
     #[inline(always)]
@@ -107,8 +107,11 @@ impl Lanes for Portable {
         unsafe { p.cast::<[f32; 4 * N]>().write_unaligned(values) }
     }
     #[inline(always)]
-    unsafe fn transpose(a: [[f32; N]; N]) -> [[f32; N]; N] {
-        std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]))
+    unsafe fn transpose(from: *const f32, step: usize, mut to: impl FnMut(usize) -> *mut f32) {
+        for i in 0..N {
+            let column = std::array::from_fn(|j| unsafe { *from.add(j * step + i) });
+            unsafe { Self::store(to(i), column) };
+        }
     }
     #[inline(always)]
     unsafe fn shift(a: [f32; N], last: f32) -> [f32; N] {

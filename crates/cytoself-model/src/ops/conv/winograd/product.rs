@@ -1,12 +1,12 @@
 //! The matrix product of one of the 36 points: packed kernels times rows of transformed tiles.
 
-use crate::ops::simd::{InstructionSet, N, kernel};
+use crate::ops::simd::{InstructionSet, kernel};
 
 /// Rows of the kernels' matrix that are multiplied together; with three vectors of tiles they fill the sixteen registers of AVX2.
 pub(super) const ROWS: usize = 4;
 
-/// Tiles that are multiplied together.
-const COLUMNS: usize = 3 * N;
+/// Vectors of tiles that are multiplied together.
+const VECTORS: usize = 3;
 
 /// Values of transformed tiles that stay in the first- and second-level cache while the kernels' rows pass over them.
 const PANEL_VALUES: usize = 48 << 10;
@@ -17,9 +17,9 @@ pub(super) fn packed_length(rows: usize, columns: usize) -> usize {
 }
 
 /// Values from a channel's row of tiles to the next: whole groups of columns, and room for the last vector of `rows` tile rows.
-pub(super) fn pitch(rows: usize, columns: usize) -> usize {
-    let past = columns.next_multiple_of(N) - columns;
-    (rows * columns + past).next_multiple_of(COLUMNS)
+pub(super) fn pitch(isa: InstructionSet, rows: usize, columns: usize) -> usize {
+    let past = columns.next_multiple_of(isa.lanes()) - columns;
+    (rows * columns + past).next_multiple_of(VECTORS * isa.lanes())
 }
 
 /// Values from one of the 36 planes to the next: an odd number of cache lines, so that the planes do not share a cache set.
@@ -28,17 +28,17 @@ pub(super) fn plane(channels: usize, pitch: usize) -> usize {
 }
 
 kernel! {
-    /// `m[r][j] = sum over c of u[r][c] v[c][j]` for `j` in `first..last` (a multiple of 24 apart), with `u` packed by four rows.
+    /// `m[r][j] = sum over c of u[r][c] v[c][j]` for `j` in `first..last` (a multiple of three vectors apart), with `u` packed by four rows.
     unsafe fn multiply_panel<L>(u: *const f32, v: *const f32, m: *mut f32, rows: usize, columns: usize, pitch: usize, first: usize, last: usize) {
         let mut row = 0;
         while row < rows {
             let a = u.add(row * columns);
             let mut j = first;
             while j < last {
-                let mut acc = [[L::zero(); 3]; ROWS];
+                let mut acc = [[L::zero(); VECTORS]; ROWS];
                 let (mut p, mut b) = (a, v.add(j));
                 for _ in 0..columns {
-                    let (b0, b1, b2) = (L::load(b), L::load(b.add(N)), L::load(b.add(2 * N)));
+                    let (b0, b1, b2) = (L::load(b), L::load(b.add(L::N)), L::load(b.add(2 * L::N)));
                     let mut i = 0;
                     while i < ROWS {
                         let k = L::splat(*p.add(i));
@@ -55,11 +55,11 @@ kernel! {
                 while i < valid {
                     let to = m.add((row + i) * pitch + j);
                     L::store(to, acc[i][0]);
-                    L::store(to.add(N), acc[i][1]);
-                    L::store(to.add(2 * N), acc[i][2]);
+                    L::store(to.add(L::N), acc[i][1]);
+                    L::store(to.add(2 * L::N), acc[i][2]);
                     i += 1;
                 }
-                j += COLUMNS;
+                j += VECTORS * L::N;
             }
             row += ROWS;
         }
@@ -74,13 +74,14 @@ pub(super) fn multiply(
     [rows, columns, pitch]: [usize; 3],
     isa: InstructionSet,
 ) {
+    let together = VECTORS * isa.lanes();
     assert!(
         u.len() == packed_length(rows, columns)
             && v.len() >= columns * pitch
             && m.len() >= rows * pitch
-            && pitch.is_multiple_of(COLUMNS)
+            && pitch.is_multiple_of(together)
     );
-    let step = (PANEL_VALUES / columns.max(1) / COLUMNS).max(1) * COLUMNS;
+    let step = (PANEL_VALUES / columns.max(1) / together).max(1) * together;
     for first in (0..pitch).step_by(step) {
         let last = (first + step).min(pitch);
         // SAFETY: the lengths were checked above.

@@ -3,7 +3,7 @@
 use super::transform;
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
-use crate::ops::simd::{InstructionSet, N};
+use crate::ops::simd::InstructionSet;
 use std::ops::Range;
 
 /// The tiles of a convolution: `rows x columns` per image, 4x4 outputs each; tile rows count on over the images.
@@ -56,8 +56,8 @@ impl Tiling {
     }
 
     /// Values per row of the zero-padded copy that whole vectors of tiles read.
-    fn pitch(&self) -> usize {
-        4 * self.columns.next_multiple_of(N) + 8
+    fn pitch(&self, isa: InstructionSet) -> usize {
+        4 * self.columns.next_multiple_of(isa.lanes()) + 8
     }
 
     /// The runs of tile rows that belong to one image: (image, first row in it, rows, rows before in `range`).
@@ -89,7 +89,7 @@ impl Tiling {
         v: *mut f32,
         plane: usize,
     ) {
-        let ([h, w], pitch) = (self.input, self.pitch());
+        let ([h, w], pitch) = (self.input, self.pitch(isa));
         for (image, first, count, before) in self.runs(range) {
             let map = &x[(image * channels + channel) * h * w..][..h * w];
             scratch((4 * count + 2) * pitch, |padded| {
@@ -127,7 +127,7 @@ impl Tiling {
         m: *mut f32,
         plane: usize,
     ) {
-        let ([h, w], pitch) = (self.output, self.pitch());
+        let ([h, w], pitch) = (self.output, self.pitch(isa));
         for (image, first, count, before) in self.runs(range) {
             let map = &dy[(image * channels + channel) * h * w..][..h * w];
             scratch(4 * count * pitch, |padded| {

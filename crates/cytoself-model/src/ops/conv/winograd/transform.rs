@@ -1,9 +1,9 @@
-//! The transforms of tiles, eight at a time.
+//! The transforms of tiles, a vector of them at a time.
 //!
 //! With the matrices of Lavin and Gray (arXiv:1509.09308, section 4.3) a tile's output is `A^T ((G g G^T) * (B^T d B)) A`; the
 //! gradient of the weights is the adjoint, `G^T ((A dy A^T) * (B^T d B)) G`.
 
-use crate::ops::simd::{Lanes, N, kernel};
+use crate::ops::simd::{Lanes, MOST, kernel};
 
 /// Values of a transformed tile.
 pub(super) const POINTS: usize = 36;
@@ -68,7 +68,7 @@ unsafe fn gradient_axis<L: Lanes>(y: [L::V; 4]) -> [L::V; 6] {
 
 kernel! {
     /// Transforms a row of `tiles` input patches: 6 rows of `pitch` at `d`, value `k` of tile `i` to `v[k * plane + i]`. Writes whole
-    /// vectors: up to seven values past the last tile.
+    /// vectors: up to a vector less one value past the last tile.
     pub(super) unsafe fn input<L>(d: *const f32, pitch: usize, tiles: usize, v: *mut f32, plane: usize) {
         let mut tile = 0;
         while tile < tiles {
@@ -77,7 +77,7 @@ kernel! {
             while i < 6 {
                 let p = d.add(i * pitch + 4 * tile);
                 let [a, b, c, e] = L::load_fours(p);
-                rows[i] = input_axis::<L>([a, b, c, e, L::shift(a, *p.add(32)), L::shift(b, *p.add(33))]);
+                rows[i] = input_axis::<L>([a, b, c, e, L::shift(a, *p.add(4 * L::N)), L::shift(b, *p.add(4 * L::N + 1))]);
                 i += 1;
             }
             let mut j = 0;
@@ -90,7 +90,7 @@ kernel! {
                 }
                 j += 1;
             }
-            tile += N;
+            tile += L::N;
         }
     }
 }
@@ -116,7 +116,7 @@ kernel! {
                 }
                 j += 1;
             }
-            tile += N;
+            tile += L::N;
         }
     }
 }
@@ -145,21 +145,21 @@ kernel! {
                 half[3][j] = e;
                 j += 1;
             }
-            let columns = (width - 4 * tile).min(4 * N);
+            let columns = (width - 4 * tile).min(4 * L::N);
             let mut i = 0;
             while i < rows {
                 let values = output_axis::<L>(half[i]);
                 let to = y.add(i * width + 4 * tile);
-                if columns == 4 * N {
+                if columns == 4 * L::N {
                     L::store_fours(to, values);
                 } else {
-                    let mut edge = [0f32; 4 * N];
+                    let mut edge = [0f32; 4 * MOST];
                     L::store_fours(edge.as_mut_ptr(), values);
                     std::ptr::copy_nonoverlapping(edge.as_ptr(), to, columns);
                 }
                 i += 1;
             }
-            tile += N;
+            tile += L::N;
         }
     }
 }

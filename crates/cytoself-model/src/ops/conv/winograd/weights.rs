@@ -3,7 +3,7 @@
 use super::product::{ROWS, packed_length};
 use super::transform::POINTS;
 use crate::ops::buffer::Shared;
-use crate::ops::simd::{InstructionSet, N, kernel};
+use crate::ops::simd::{InstructionSet, MOST, kernel};
 use rayon::prelude::*;
 
 /// The matrix `G` of F(4x4, 3x3).
@@ -92,7 +92,7 @@ fn transformed(kernel: &[f32], rotated: bool) -> [f32; POINTS] {
 }
 
 kernel! {
-    /// `G^T u G` for eight neighbouring kernels whose value `k` is at `u[k * plane ..]`; value `t` of kernel `i` to `w[9 i + t]`.
+    /// `G^T u G` for `count` neighbouring kernels, a vector of them at most, whose value `k` is at `u[k * plane ..]`; value `t` of kernel `i` to `w[9 i + t]`.
     unsafe fn gradient_kernel<L>(u: *const f32, plane: usize, count: usize, w: *mut f32) {
         let mut half = [[L::zero(); 6]; 3];
         for i in 0..6 {
@@ -109,7 +109,7 @@ kernel! {
                 for j in 0..6 {
                     sum = L::fma(half[q][j], L::splat(G[j][r]), sum);
                 }
-                let mut lanes = [0f32; N];
+                let mut lanes = [0f32; MOST];
                 L::store(lanes.as_mut_ptr(), sum);
                 for (i, lane) in lanes.iter().enumerate().take(count) {
                     *w.add(9 * i + q * 3 + r) = *lane;
@@ -132,11 +132,12 @@ pub(super) fn gradient(
         u.len() >= POINTS * plane && dw.len() == 9 * plane,
         "the gradients' shapes"
     );
-    dw.par_chunks_mut(9 * N * 64)
+    let lanes = isa.lanes();
+    dw.par_chunks_mut(9 * lanes * 64)
         .enumerate()
         .for_each(|(task, dw)| {
-            for (i, dw) in dw.chunks_mut(9 * N).enumerate() {
-                let first = (task * 64 + i) * N;
+            for (i, dw) in dw.chunks_mut(9 * lanes).enumerate() {
+                let first = (task * 64 + i) * lanes;
                 // SAFETY: `count` kernels lie at `first` in each of the 36 matrices and in dw.
                 unsafe {
                     gradient_kernel(

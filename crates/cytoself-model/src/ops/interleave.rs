@@ -1,22 +1,23 @@
-//! Eight maps of neighbouring channels as one map of vectors, and back.
+//! Maps of neighbouring channels, as many as a vector has lanes, as one map of vectors, and back.
 
-use crate::ops::simd::{InstructionSet, N, kernel};
+use crate::ops::simd::{InstructionSet, kernel};
 
 /// Where the pixels of a map come to lie in a larger one of vectors: offsets in f32, row by row.
-pub(super) fn places(
+pub(crate) fn places(
     [height, width]: [usize; 2],
     [top, left]: [usize; 2],
     pitch: usize,
+    lanes: usize,
 ) -> Vec<usize> {
     (0..height)
-        .flat_map(|y| (0..width).map(move |x| ((y + top) * pitch + x + left) * N))
+        .flat_map(|y| (0..width).map(move |x| ((y + top) * pitch + x + left) * lanes))
         .collect()
 }
 
 kernel! {
     /// Lane `c` of the vector at `places[p]` becomes pixel `p` of map `c`, for `maps` maps of `pixels` pixels each, one after another.
     unsafe fn gather_maps<L>(maps: usize, pixels: usize, planes: *const f32, places: *const usize, to: *mut f32) {
-        if maps < N || pixels < N {
+        if maps < L::N || pixels < L::N {
             for p in 0..pixels {
                 for c in 0..maps {
                     *to.add(*places.add(p) + c) = *planes.add(c * pixels + p);
@@ -26,19 +27,12 @@ kernel! {
         }
         let mut p = 0;
         loop {
-            let mut block = [L::zero(); N];
-            for c in 0..N {
-                block[c] = L::load(planes.add(c * pixels + p));
-            }
-            let block = L::transpose(block);
-            for i in 0..N {
-                L::store(to.add(*places.add(p + i)), block[i]);
-            }
-            if p + N >= pixels {
+            L::transpose(planes.add(p), pixels, |i| to.add(*places.add(p + i)));
+            if p + L::N >= pixels {
                 return;
             }
             // The last block overlaps the one before.
-            p = (p + N).min(pixels - N);
+            p = (p + L::N).min(pixels - L::N);
         }
     }
 }
@@ -46,37 +40,35 @@ kernel! {
 kernel! {
     /// The inverse: `maps` maps from the lanes of `pixels` vectors that lie one after another.
     unsafe fn scatter_maps<L>(maps: usize, pixels: usize, from: *const f32, planes: *mut f32) {
-        if maps < N || pixels < N {
+        if maps < L::N || pixels < L::N {
             for p in 0..pixels {
                 for c in 0..maps {
-                    *planes.add(c * pixels + p) = *from.add(p * N + c);
+                    *planes.add(c * pixels + p) = *from.add(p * L::N + c);
                 }
             }
             return;
         }
         let mut p = 0;
         loop {
-            let mut block = [L::zero(); N];
-            for i in 0..N {
-                block[i] = L::load(from.add((p + i) * N));
-            }
-            let block = L::transpose(block);
-            for c in 0..N {
-                L::store(planes.add(c * pixels + p), block[c]);
-            }
-            if p + N >= pixels {
+            L::transpose(from.add(p * L::N), L::N, |c| planes.add(c * pixels + p));
+            if p + L::N >= pixels {
                 return;
             }
-            p = (p + N).min(pixels - N);
+            p = (p + L::N).min(pixels - L::N);
         }
     }
 }
 
-/// Writes the maps in `planes`, eight at most, into the lanes of `to`. Other vectors and lanes of `to` stay.
-pub(super) fn gather(isa: InstructionSet, planes: &[f32], places: &[usize], to: &mut [f32]) {
+/// Writes the maps in `planes`, as many as there are lanes at most, into the lanes of `to`. Other vectors and lanes of `to` stay.
+pub(crate) fn gather(isa: InstructionSet, planes: &[f32], places: &[usize], to: &mut [f32]) {
     let pixels = places.len();
     let maps = planes.len() / pixels.max(1);
-    assert!(maps <= N && places.last().is_none_or(|last| last + N <= to.len()));
+    assert!(
+        maps <= isa.lanes()
+            && places
+                .last()
+                .is_none_or(|last| last + isa.lanes() <= to.len())
+    );
     // SAFETY: `planes` holds `maps * pixels` values; places ascend, so the last bounds all of them.
     unsafe {
         gather_maps(
@@ -90,10 +82,10 @@ pub(super) fn gather(isa: InstructionSet, planes: &[f32], places: &[usize], to: 
     };
 }
 
-/// Writes the lanes of the vectors in `from` as maps of `pixels` pixels into `planes`, eight at most.
-pub(super) fn scatter(isa: InstructionSet, from: &[f32], pixels: usize, planes: &mut [f32]) {
+/// Writes the lanes of the vectors in `from` as maps of `pixels` pixels into `planes`, as many as there are lanes at most.
+pub(crate) fn scatter(isa: InstructionSet, from: &[f32], pixels: usize, planes: &mut [f32]) {
     let maps = planes.len() / pixels.max(1);
-    assert!(maps <= N && from.len() >= pixels * N);
+    assert!(maps <= isa.lanes() && from.len() >= pixels * isa.lanes());
     // SAFETY: `from` holds `pixels` vectors, `planes` `maps * pixels` values.
     unsafe { scatter_maps(isa, maps, pixels, from.as_ptr(), planes.as_mut_ptr()) };
 }
@@ -104,13 +96,14 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for isa in [InstructionSet::Portable, InstructionSet::detect()] {
-            for (maps, height, width) in [(8, 1, 1), (8, 3, 3), (8, 5, 7), (5, 4, 4), (1, 2, 9)] {
+        for &isa in InstructionSet::available() {
+            let n = isa.lanes();
+            for (maps, height, width) in [(n, 1, 1), (n, 3, 3), (n, 5, 7), (5, 4, 4), (1, 2, 9)] {
                 let pixels = height * width;
                 let planes: Vec<f32> = (0..maps * pixels).map(|v| v as f32).collect();
                 let pitch = width + 3;
-                let places = places([height, width], [2, 1], pitch);
-                let mut wide = vec![-1.0; (height + 2) * pitch * N];
+                let places = places([height, width], [2, 1], pitch, n);
+                let mut wide = vec![-1.0; (height + 2) * pitch * n];
                 gather(isa, &planes, &places, &mut wide);
                 for (p, place) in places.iter().enumerate() {
                     for c in 0..maps {
@@ -121,7 +114,7 @@ mod tests {
                 assert_eq!(written, planes.len());
                 let dense: Vec<f32> = places
                     .iter()
-                    .flat_map(|p| wide[*p..p + N].to_vec())
+                    .flat_map(|p| wide[*p..p + n].to_vec())
                     .collect();
                 let mut back = vec![0.0; planes.len()];
                 scatter(isa, &dense, pixels, &mut back);

@@ -29,7 +29,7 @@ pub struct Pass {
     pub train: bool,
     /// Key of dropout and stochastic depth; none: both are off.
     pub noise: Option<Noise>,
-    /// Algorithm of the 3x3 convolutions.
+    /// Algorithm of the 3x3 convolutions; encoders that evaluate without gradients on a processor have one of their own.
     pub algorithm: ConvAlgorithm,
     /// Place of the first image in the batch, of which these images may be a part: what is random about an image follows from
     /// its place.

@@ -119,10 +119,12 @@ impl Model {
     }
 
     /// As [`Model::frozen`], with the weights of its encoders and its codes as they are now: on the processor they are brought into the
-    /// order in which it reads them once, and not at every pass. Later changes of these do not change what it computes.
+    /// order in which it reads them once, and not at every pass. Later changes of these do not change what it computes in evaluation; heads,
+    /// decoders, and encoders through which gradients into images are wanted, follow the weights as those of [`Model::frozen`] do.
     ///
     /// # Errors
-    /// - a tensor cannot be made.
+    /// - a tensor cannot be made;
+    /// - a code is NaN or infinite.
     pub fn settled(&self) -> Result<Self, ModelError> {
         let mut model = self.frozen()?;
         for encoder in &mut model.encoders {
@@ -364,8 +366,10 @@ impl Model {
             });
         }
         let quantized = match &self.settled[index] {
-            Some(codes) => codes.split_quantize(&encoded, &quantize::options(config))?,
-            None => quantize(&encoded, &self.codebooks[index], config)?,
+            Some(codes) if !ops::on_tape() => {
+                codes.split_quantize(&encoded, &quantize::options(config))?
+            }
+            _ => quantize(&encoded, &self.codebooks[index], config)?,
         };
         Ok(Level {
             encoded,

@@ -63,6 +63,14 @@ fn the_network_computes_what_tensorflow_does() {
     let model = Model::with_weights(&config().model, &weights, &Device::Cpu).unwrap();
     let expected = Npz::read(&fixture("expected.npz"));
     let (x, pass) = (tensor(expected.get("x")), Pass::evaluate());
+    // By packed encoders.
+    for model in [model.frozen().unwrap(), model.settled().unwrap()] {
+        let forward = model.forward(&x, &pass).unwrap();
+        for (level, number) in forward.levels.iter().zip(1..) {
+            let name = format!("encoder{number}");
+            assert_close(&name, &level.encoded, expected.get(&name));
+        }
+    }
     let forward = model.forward(&x, &pass).unwrap();
     for (level, number) in forward.levels.iter().zip(1..) {
         let name = format!("encoder{number}");

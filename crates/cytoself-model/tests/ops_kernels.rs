@@ -449,9 +449,32 @@ fn activations_equal_the_reference() {
                 "slope at {v}"
             );
         }
-        let mut y = [0.0; 1];
-        ops::silu_forward(&[f32::NAN], isa, &mut y);
-        assert!(y[0].is_nan(), "a NaN must not be hidden");
+        let far: Vec<f32> = (-8600..3000).map(|i| i as f32 / 100.0).collect();
+        let mut y = vec![f32::NAN; far.len()];
+        ops::silu_forward(&far, isa, &mut y);
+        for (x, y) in far.iter().zip(&y) {
+            let expected = reference::silu(f64::from(*x));
+            let part = if *x < -10.0 { 5e-6 } else { 1.2e-6 };
+            assert!(
+                (f64::from(*y) - expected).abs() <= part * expected.abs(),
+                "silu({x}) = {y}, expected {expected}"
+            );
+        }
+        let ends = [-88.5, -200.0, -1e30, f32::MIN, f32::NEG_INFINITY];
+        let (mut y, mut dx) = ([f32::NAN; 5], [f32::NAN; 5]);
+        ops::silu_forward(&ends, isa, &mut y);
+        ops::silu_backward(&ends, &[1.0; 5], isa, &mut dx);
+        let small = |v: &f32| v.abs() < 1e-34;
+        assert!(y.iter().chain(&dx).all(small), "{isa:?} {y:?} {dx:?}");
+        let ends = [200.0, 1e30, f32::MAX, f32::INFINITY, 1e-40];
+        ops::silu_forward(&ends, isa, &mut y);
+        assert_eq!(y[..4], ends[..4], "{isa:?}");
+        assert!((0.0..=1e-40).contains(&y[4]), "{isa:?} {}", y[4]);
+        // Whatever the bits of a NaN beyond the first.
+        let mut y = [0.0; 3];
+        let none = [0x7fc0_0000, 0x7fc0_0001, 0xffff_ffff].map(f32::from_bits);
+        ops::silu_forward(&none, isa, &mut y);
+        assert!(y.iter().all(|y| y.is_nan()), "a NaN must not be hidden");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Encoders for evaluation, whose weights and maps are packed for vectors, against the same network operation by operation.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use cytoself_model::ops::RngKey;
-use cytoself_model::{Config, Model, ModelConfig, PaddingRule, Pass};
+use cytoself_model::{Config, Model, ModelConfig, Noise, PaddingRule, Pass};
 
 /// A network whose normalisation is not the initial one.
 fn model(config: &ModelConfig) -> Model {
@@ -41,6 +41,18 @@ fn images(config: &ModelConfig, n: usize) -> Tensor {
 
 fn values(t: &Tensor) -> Vec<f32> {
     t.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[track_caller]
+fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    let square = expected.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let rms = (square / expected.len() as f64).sqrt();
+    assert!(rms > 1e-3, "{what}: the maps must not be empty");
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (f, e) in found.iter().zip(expected) {
+        let off = f64::from((f - e).abs());
+        assert!(off <= 2e-4 * rms, "{what}: {f}, expected {e}");
+    }
 }
 
 fn in_pool<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
@@ -91,18 +103,7 @@ fn packed_encoders_equal_the_layers_one_by_one() {
             let expected = values(&model.encode(&x, level, &pass).unwrap());
             let frozen = model.frozen().unwrap();
             let found = values(&frozen.encode(&x, level, &pass).unwrap());
-            let square = |v: &f32| f64::from(*v).powi(2);
-            let n = expected.len() as f64;
-            let rms = (expected.iter().map(square).sum::<f64>() / n).sqrt();
-            assert!(rms > 1e-3, "{name}: the maps must not be empty");
-            assert_eq!(found.len(), expected.len(), "{name}");
-            for (f, e) in found.iter().zip(&expected) {
-                let off = f64::from((f - e).abs());
-                assert!(
-                    off <= 2e-4 * rms,
-                    "{name}, level {level}: {f}, expected {e}"
-                );
-            }
+            assert_close(&found, &expected, &format!("{name}, level {level}"));
         }
     }
 }
@@ -110,9 +111,9 @@ fn packed_encoders_equal_the_layers_one_by_one() {
 #[test]
 fn an_image_is_encoded_to_the_same_bits_in_any_company() {
     let config = preset("torch-micro", [49, 51]);
-    let frozen = model(&config).settled().unwrap();
+    let settled = model(&config).settled().unwrap();
     let x = images(&config, 9);
-    let encode = |x: &Tensor| values(&frozen.encode(x, 2, &Pass::evaluate()).unwrap());
+    let encode = |x: &Tensor| values(&settled.encode(x, 2, &Pass::evaluate()).unwrap());
     let all = in_pool(1, || encode(&x));
     for threads in [2, 3, 16] {
         assert_eq!(in_pool(threads, || encode(&x)), all);
@@ -143,11 +144,63 @@ fn settled_weights_stay_and_frozen_ones_follow() {
     let model = model(&config);
     let (frozen, settled) = (model.frozen().unwrap(), model.settled().unwrap());
     let x = images(&config, 2);
-    let encode = |m: &Model| values(&m.encode(&x, 2, &Pass::evaluate()).unwrap());
-    let before = encode(&frozen);
-    assert_eq!(encode(&settled), before);
-    let weight = &model.parameters().weights().next().unwrap().value;
-    weight.set(&(weight.as_tensor() * 1.5).unwrap()).unwrap();
-    assert_eq!(encode(&settled), before);
-    assert_ne!(encode(&frozen), before);
+    let embed = |m: &Model| {
+        let levels = m.forward(&x, &Pass::evaluate()).unwrap().levels;
+        levels.map(|level| {
+            let q = level.quantized.unwrap();
+            let loss = q.loss.reshape(1).unwrap();
+            [&level.encoded, &q.quantized, &q.histogram, &loss].map(values)
+        })
+    };
+    let before = embed(&frozen);
+    assert_eq!(embed(&settled), before);
+    for p in model.parameters().weights() {
+        p.value.set(&(p.value.as_tensor() * 1.5).unwrap()).unwrap();
+    }
+    assert_eq!(embed(&settled), before);
+    let after = embed(&frozen);
+    for (after, before) in after.iter().flatten().zip(before.iter().flatten()) {
+        assert_ne!(after, before);
+    }
+}
+
+#[test]
+fn gradients_into_images_and_noise_go_by_the_layers() {
+    let config = preset("torch-micro", [40, 40]);
+    let model = model(&config);
+    let x = Var::from_tensor(&images(&config, 2)).unwrap();
+    let gradient = |m: &Model| {
+        let y = m.encode(&x, 2, &Pass::evaluate()).unwrap();
+        let store = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        values(store.get(&x).expect("a gradient into the images"))
+    };
+    let expected = gradient(&model);
+    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    assert!(largest > 1e-6, "{largest:e}");
+    let noisy = Pass {
+        noise: Some(Noise { seed: 1, step: 0 }),
+        ..Pass::evaluate()
+    };
+    let x = images(&config, 2);
+    let with_noise = values(&model.encode(&x, 2, &noisy).unwrap());
+    let without = values(&model.encode(&x, 2, &Pass::evaluate()).unwrap());
+    assert_ne!(with_noise, without);
+    for other in [model.frozen().unwrap(), model.settled().unwrap()] {
+        assert_eq!(gradient(&other), expected);
+        let found = values(&other.encode(&x, 2, &noisy).unwrap());
+        assert_close(&found, &with_noise, "noise");
+    }
+}
+
+#[test]
+fn a_stage_that_does_not_expand_names_the_channels_that_it_reads() {
+    let mut config = preset("torch-micro", [40, 40]);
+    config.levels[0].encoder.stages[0].expand = 1;
+    config.levels[0].encoder.stages[0].input += 8;
+    let error = Model::new(&config, 3, &Device::Cpu).err().unwrap();
+    let text = error.to_string();
+    assert!(
+        text.contains("model.levels[0].encoder.stages[0].input"),
+        "{text}"
+    );
 }

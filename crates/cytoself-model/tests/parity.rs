@@ -47,6 +47,16 @@ impl Case {
         }
     }
 
+    /// The same numbers with another model of the same weights.
+    fn with(&self, model: Model) -> Self {
+        Self {
+            fixture: self.fixture.clone(),
+            model,
+            images: self.images.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+
     fn forward(&self, train: bool, algorithm: ConvAlgorithm) -> (Forward, Tensor, Metrics) {
         let pass = Pass {
             train,
@@ -138,6 +148,15 @@ fn check_codes(case: &Case, forward: &Forward, level: usize) -> Vec<bool> {
         );
     }
     equal
+}
+
+/// With weights that are trained, layer by layer and by either algorithm; frozen; and settled, by packed encoders.
+fn check_forwards(case: &Case) {
+    check_forward(case, ConvAlgorithm::Gemm);
+    check_forward(case, ConvAlgorithm::Auto);
+    for model in [case.model.frozen(), case.model.settled()] {
+        check_forward(&case.with(model.unwrap()), ConvAlgorithm::Auto);
+    }
 }
 
 fn check_forward(case: &Case, algorithm: ConvAlgorithm) {
@@ -350,8 +369,7 @@ fn check_step(case: &Case, gradients: &GradStore, params: AdamParams, after: &Pa
 #[test]
 fn micro_forward() {
     let case = Case::open("torch-micro", &micro());
-    check_forward(&case, ConvAlgorithm::Gemm);
-    check_forward(&case, ConvAlgorithm::Auto);
+    check_forwards(&case);
 }
 
 #[test]
@@ -413,8 +431,7 @@ fn micro_steps() {
 fn tfdec() {
     let Some(folder) = data("tfdec") else { return };
     let case = Case::open("torch-tfdec", &folder);
-    check_forward(&case, ConvAlgorithm::Gemm);
-    check_forward(&case, ConvAlgorithm::Auto);
+    check_forwards(&case);
     let gradients = check_train(&case);
     check_step(
         &case,

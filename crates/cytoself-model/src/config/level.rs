@@ -181,8 +181,9 @@ impl QuantizerConfig {
 }
 
 impl LevelConfig {
-    pub(super) fn check(&self, at: &str) -> Result<(), ModelError> {
-        self.encoder.check(at)?;
+    /// Checks the settings of a level whose encoder reads `input` channels.
+    pub(super) fn check(&self, at: &str, input: usize) -> Result<(), ModelError> {
+        self.encoder.check(at, input)?;
         let q = &self.quantizer;
         for (name, value) in [
             ("codes", q.codes),
@@ -237,7 +238,7 @@ impl EncoderConfig {
         strides.fold(size, |size, stride| size.map(|s| s.div_ceil(stride.max(1))))
     }
 
-    fn check(&self, at: &str) -> Result<(), ModelError> {
+    fn check(&self, at: &str, input: usize) -> Result<(), ModelError> {
         within(
             &format!("{at}.encoder.stochastic_depth"),
             self.stochastic_depth,
@@ -255,6 +256,7 @@ impl EncoderConfig {
                 "none",
             ));
         }
+        let mut width = self.stem.map_or(input, |stem| stem.channels);
         for (i, stage) in self.stages.iter().enumerate() {
             let at = format!("{at}.encoder.stages[{i}]");
             odd(&format!("{at}.kernel"), stage.kernel)?;
@@ -271,6 +273,14 @@ impl EncoderConfig {
             {
                 positive(&format!("{at}.{name}"), value)?;
             }
+            if stage.expand == 1 && stage.input != width {
+                return Err(ModelError::config(
+                    format!("{at}.input"),
+                    format!("{width}, what the stage reads, as it does not expand"),
+                    stage.input,
+                ));
+            }
+            width = stage.output;
         }
         Ok(())
     }

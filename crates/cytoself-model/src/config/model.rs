@@ -153,7 +153,11 @@ impl ModelConfig {
         within("model.norm.momentum", self.norm.momentum, 0.0, 1.0)?;
         within("model.norm.epsilon", self.norm.epsilon, 1e-12, 1.0)?;
         for (i, level) in self.levels.iter().enumerate() {
-            level.check(&format!("model.levels[{i}]"))?;
+            let input = match i {
+                0 => self.channels.len(),
+                _ => self.levels[0].quantizer.width(),
+            };
+            level.check(&format!("model.levels[{i}]"), input)?;
         }
         Ok(())
     }

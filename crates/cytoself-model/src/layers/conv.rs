@@ -95,7 +95,7 @@ impl Conv {
         })
     }
 
-    /// `norm(conv(x) + residual)` in one pass; `None` where it would lose gradients or the bias.
+    /// `norm(conv(x) + residual)` in one pass; `None` for depthwise ones, and where it would lose gradients or the bias.
     fn normalized(
         &self,
         x: &Tensor,
@@ -106,17 +106,15 @@ impl Conv {
         let inputs = [Some(x), Some(&self.weight), residual]
             .into_iter()
             .flatten();
-        if self.bias.is_some() || !ops::untracked(inputs) {
+        if self.depthwise || self.bias.is_some() || !ops::untracked(inputs) {
             return Ok(None);
         }
+        let Some(norm) = norm.fixed(x, pass)? else {
+            return Ok(None);
+        };
         let (w, step) = (&self.weight, (self.stride, self.padding));
-        match norm.fixed(x, pass)? {
-            Some(norm) if !self.depthwise => {
-                let y = ops::conv2d_normalized(x, w, step, pass.algorithm, &norm, residual)?;
-                Ok(Some(y))
-            }
-            _ => Ok(None),
-        }
+        let y = ops::conv2d_normalized(x, w, step, pass.algorithm, &norm, residual)?;
+        Ok(Some(y))
     }
 
     /// Side of the kernel.

@@ -10,7 +10,7 @@ use super::packed::PackedEncoder;
 use super::plan::{encoder_blocks, same_padding};
 use crate::ModelError;
 use crate::config::EncoderConfig;
-use crate::ops::Activation;
+use crate::ops::{self, Activation};
 
 /// Stem, MBConv blocks, 1x1 convolution on top.
 pub(crate) struct Encoder {
@@ -108,13 +108,13 @@ impl Encoder {
 
     /// The encoder's output for images of the size that it was built for.
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor, ModelError> {
-        if let Some(packed) = &self.packed
-            && !pass.train
-        {
-            return packed.forward(x);
-        }
-        if let Some(packed) = self.packed(x, pass)? {
-            return packed.forward(x);
+        if !pass.train && pass.noise.is_none() && ops::untracked([x]) {
+            if let Some(packed) = &self.packed {
+                return packed.forward(x);
+            }
+            if let Some(packed) = self.packed(x, pass)? {
+                return packed.forward(x);
+            }
         }
         let mut y = match &self.stem {
             Some(stem) => stem.forward(x, None, pass)?,

@@ -59,6 +59,19 @@ pub(crate) struct PackedEncoder {
     output: Layout,
 }
 
+/// Refuses a map whose places are not counted in 32 bits.
+fn counted(layout: Layout) -> Result<Layout, ModelError> {
+    match u32::try_from(layout.image()) {
+        Ok(_) => Ok(layout),
+        Err(_) => Err(ModelError::Shape {
+            what: "an encoder's map".to_string(),
+            expected: vec![layout.channels],
+            found: vec![layout.channels, layout.grid.size[0], layout.grid.size[1]],
+            hint: "a map has fewer than 2^32 values; take smaller crops".to_string(),
+        }),
+    }
+}
+
 /// Values of a tensor.
 fn values(t: &Tensor) -> Result<Vec<f32>, ModelError> {
     Ok(t.flatten_all()?.to_vec1()?)
@@ -72,7 +85,11 @@ fn dense(d: &Described<'_>, from: &Layout) -> Result<(Dense, Layout), ModelError
     };
     let p = &d.padding;
     let size = [out(0, p.top, p.bottom), out(1, p.left, p.right)];
-    let to = Layout::new(from.isa, d.norm.lines().len(), Grid::dense(size));
+    let to = counted(Layout::new(
+        from.isa,
+        d.norm.lines().len(),
+        Grid::dense(size),
+    ))?;
     let packed = Dense::new(&values(d.weight)?, &d.norm, [d.kernel, d.stride], from, &to);
     Ok((packed, to))
 }
@@ -87,7 +104,7 @@ impl Block {
         } = d.depthwise;
         let channels = d.depthwise.norm.lines().len();
         let framed = Grid::framed(from.grid.size, kernel, stride, padding);
-        let framed = Layout::new(from.isa, channels, framed);
+        let framed = counted(Layout::new(from.isa, channels, framed))?;
         let expand = match &d.expand {
             Some(e) => {
                 let weight = values(e.weight)?;
@@ -174,7 +191,7 @@ impl PackedEncoder {
             }
             None => Layout::new(isa, channels, Grid::dense(size)),
         };
-        let mut last = None;
+        let (input, mut last) = (counted(input)?, None);
         let stem = match stem {
             Some(d) => {
                 let (packed, to) = dense(d, &input)?;
@@ -209,7 +226,16 @@ impl PackedEncoder {
 
     /// The encoder's output `[n, c, h, w]` for images `[n, channels, height, width]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let (images, _, _, _) = x.dims4()?;
+        let images = x.dims4()?.0;
+        let [channels, rows, columns] = self.input();
+        if x.dims() != [images, channels, rows, columns] {
+            return Err(ModelError::Shape {
+                what: "an encoder's images".to_string(),
+                expected: vec![images, channels, rows, columns],
+                found: x.dims().to_vec(),
+                hint: "it was built for maps of one size".to_string(),
+            });
+        }
         let [height, width] = self.output.grid.size;
         let shape = (images, self.output.channels, height, width);
         let length = self.output.channels * height * width;

@@ -11,6 +11,8 @@
 mod dense;
 mod depthwise;
 mod gate;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dense::Dense;
 pub(crate) use depthwise::Filter;
@@ -186,9 +188,16 @@ impl Layout {
     }
 
     /// Copies images from dense maps of whole vectors into this layout, whose frame stays as it is.
+    ///
+    /// # Panics
+    /// If there are not as many maps as frames.
     pub(crate) fn copy(&self, from: &[f32], to: &mut [f32]) {
         let ([rows, columns], [top, left]) = (self.grid.size, self.grid.corner);
         let (row, pitch) = (columns * self.step, self.grid.outer[1] * self.step);
+        assert!(
+            from.len() * self.block() == to.len() * rows * row,
+            "maps and frames"
+        );
         let maps = from.chunks_exact((rows * row).max(1));
         for (from, to) in maps.zip(to.chunks_exact_mut(self.block().max(1))) {
             let first = top * pitch + left * self.step;

@@ -12,14 +12,17 @@ pub(crate) mod portable;
 
 use std::sync::OnceLock;
 
-/// An instruction set that the kernels are compiled for.
+/// An instruction set that the kernels are compiled for. Those of a processor come from [`available`](Self::available) and
+/// [`detect`](Self::detect) only: kernels rely on having the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstructionSet {
     /// Plain Rust, any processor.
     Portable,
     /// x86-64 with AVX2 and FMA.
+    #[non_exhaustive]
     Avx2,
     /// x86-64 with AVX-512F.
+    #[non_exhaustive]
     Avx512,
 }
 

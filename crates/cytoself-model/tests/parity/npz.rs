@@ -12,6 +12,7 @@ pub struct Array {
 }
 
 /// The arrays of a file; arrays of text apart.
+#[derive(Clone)]
 pub struct Npz {
     arrays: HashMap<String, Array>,
     texts: HashMap<String, Vec<String>>,

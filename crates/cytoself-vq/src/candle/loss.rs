@@ -103,7 +103,9 @@ impl CustomOp2 for QuantizationLoss {
             self.gradients(&Vectors::planes(values, b, split, dim, h * w)?, g)
         })?;
         let into_z = Tensor::from_vec(into_z, z.shape(), &Device::Cpu)?;
+        // Settled codes stand here as an empty tensor.
         let into_codes = into_codes
+            .filter(|_| codebook.elem_count() > 0)
             .map(|g| Tensor::from_vec(g, codebook.shape(), &Device::Cpu))
             .transpose()?;
         Ok((Some(into_z), into_codes))

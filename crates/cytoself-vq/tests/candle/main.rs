@@ -6,7 +6,7 @@ mod npz;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, IndexOp, Result, Tensor, Var};
-use cytoself_vq::candle::{QuantizeOptions, Quantized, split_quantize};
+use cytoself_vq::candle::{QuantizeOptions, Quantized, SettledCodebook, split_quantize};
 
 use crate::npz::Npz;
 
@@ -136,6 +136,32 @@ fn the_softmax_loss_reaches_vectors_and_codes() -> Result<()> {
     let found = run(&z, &codebook);
     let parts = 1.25 * scalar(&found.commitment_loss) + 2.0 * scalar(&loss);
     assert!((scalar(&found.loss) - parts).abs() < 1e-6);
+    Ok(())
+}
+
+#[test]
+fn settled_codes_give_the_same_values_and_gradients_into_the_vectors() -> Result<()> {
+    let (z, codebook, options) = example();
+    let options = options.softmax_cost(0.5);
+    let settled = SettledCodebook::new(&codebook, 3).unwrap();
+    let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let expected = split_quantize(&z, &codebook, &options).unwrap();
+    codebook.set(&(codebook.as_tensor() + 5.0)?)?;
+    let found = settled.split_quantize(&z, &options).unwrap();
+    assert_eq!(values(&found.quantized), values(&expected.quantized));
+    assert_eq!(values(&found.histogram), values(&expected.histogram));
+    let losses = |q: &Quantized| {
+        let softmax = q.softmax_loss.clone().unwrap();
+        [&q.loss, &q.commitment_loss, &q.quantization_loss, &softmax].map(Tensor::clone)
+    };
+    for (found, expected) in losses(&found).iter().zip(&losses(&expected)) {
+        assert_eq!(scalar(found), scalar(expected));
+    }
+    for (found, expected) in losses(&found).iter().zip(&losses(&expected)) {
+        let (found, expected) = (found.backward()?, expected.backward()?);
+        let (found, expected) = (found.get(&z).unwrap(), expected.get(&z).unwrap());
+        assert_eq!(values(found), values(expected));
+    }
     Ok(())
 }
 

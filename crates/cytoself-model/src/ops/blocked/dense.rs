@@ -142,7 +142,8 @@ impl Dense {
             "images of a convolution"
         );
         let residual = residual.map_or(std::ptr::null(), <[f32]>::as_ptr);
-        // SAFETY: `new` checked that every read and write lies in its image, and this function how many there are.
+        // SAFETY: `new` checked that every read lies in its image, writes are pixels of the output, and this function checked how many images
+        // there are.
         unsafe { convolve(self.isa, self, x.as_ptr(), residual, y.as_mut_ptr(), images) };
     }
 }

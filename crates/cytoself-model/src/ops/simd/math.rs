@@ -16,17 +16,21 @@ const POWER: [f32; 6] = [
     1.0,
 ];
 
-/// `1 + exp(-x)` of `U` vectors, which the processor computes side by side; the exponential within 4e-7 for `x` above -10, and that of
-/// 86 or -86 beyond these.
+/// Where `x` stops: the exponential beyond it would leave the normal numbers, and makes no difference.
+const LIMIT: f32 = 86.0;
+
+/// `x`, but at least -86, and `1 + exp(-x)`, of `U` vectors, which the processor computes side by side. The exponential is within 1e-6
+/// from -10 to 10 and within 5e-6 beyond up to 86, where that of 86 or -86 stands for the rest. A NaN stays one in the first.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // closures would lose the instruction set
-unsafe fn one_plus_exp_minus<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V; U] {
+unsafe fn one_plus_exp_minus<L: Lanes, const U: usize>(mut x: [L::V; U]) -> ([L::V; U], [L::V; U]) {
     // SAFETY: arithmetic only; the caller vouches for the instructions.
     unsafe {
         let (log2e, round) = (L::splat(std::f32::consts::LOG2_E), L::splat(ROUND));
         let (mut n, mut f, mut p) = (x, x, x);
         for u in 0..U {
-            let x = L::min(L::splat(86.0), L::max(L::splat(-86.0), x[u]));
+            x[u] = L::max(L::splat(-LIMIT), x[u]);
+            let x = L::min(L::splat(LIMIT), x[u]);
             n[u] = L::fnma(x, log2e, round);
             f[u] = L::fnma(x, log2e, L::sub(round, n[u]));
             p[u] = L::splat(POWER[0]);
@@ -39,17 +43,17 @@ unsafe fn one_plus_exp_minus<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V; U
         for u in 0..U {
             p[u] = L::add(L::splat(1.0), L::add_exponent(p[u], n[u]));
         }
-        p
+        (x, p)
     }
 }
 
-/// `x / (1 + exp(-x))`; a NaN stays one.
+/// `x / (1 + exp(-x))`; a NaN stays one, and minus infinity gives what the function tends to, 0.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
 pub(crate) unsafe fn silu<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V; U] {
     // SAFETY: arithmetic only; the caller vouches for the instructions.
     unsafe {
-        let mut s = one_plus_exp_minus::<L, U>(x);
+        let (x, mut s) = one_plus_exp_minus::<L, U>(x);
         for u in 0..U {
             s[u] = L::div(x[u], s[u]);
         }
@@ -63,7 +67,7 @@ pub(crate) unsafe fn silu<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V; U] {
 pub(crate) unsafe fn silu_slope<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V; U] {
     // SAFETY: arithmetic only; the caller vouches for the instructions.
     unsafe {
-        let (mut s, one) = (one_plus_exp_minus::<L, U>(x), L::splat(1.0));
+        let ((x, mut s), one) = (one_plus_exp_minus::<L, U>(x), L::splat(1.0));
         for u in 0..U {
             s[u] = L::div(one, s[u]);
             s[u] = L::mul(s[u], L::fma(x[u], L::sub(one, s[u]), one));
@@ -72,12 +76,14 @@ pub(crate) unsafe fn silu_slope<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V
     }
 }
 
-/// `1 / (1 + exp(-x))`.
+/// `1 / (1 + exp(-x))`; a NaN stays one.
 #[inline(always)]
 pub(crate) unsafe fn sigmoid<L: Lanes>(x: L::V) -> L::V {
     // SAFETY: arithmetic only; the caller vouches for the instructions.
     unsafe {
-        let [s] = one_plus_exp_minus::<L, 1>([x]);
-        L::div(L::splat(1.0), s)
+        let ([x], [s]) = one_plus_exp_minus::<L, 1>([x]);
+        // One, unless `x` is no number.
+        let one = L::fma(L::min(L::splat(LIMIT), x), L::zero(), L::splat(1.0));
+        L::div(one, s)
     }
 }

@@ -244,11 +244,11 @@ class Twin(nn.Module):
         self.s1, self.full = s1, full
 
     def embed(self, x):
+        """The codes of level 2 as vectors and, if full, what cytoself's `forward` computes on the way: the names from level 1.
+        These are returned so that no compiler leaves them out."""
         z1 = self.encoders[0].features(x)
-        if self.full:
-            # cytoself's `forward` up to `vqvec2` quantises level 1 and names the protein from it on the way.
-            self.fc_layers[0](self.vq_layers[0](z1)[0])
-        return self.vq_layers[1](self.encoders[1].features(z1))[0]
+        named = self.fc_layers[0](self.vq_layers[0](z1)[0]) if self.full else None
+        return self.vq_layers[1](self.encoders[1].features(z1))[0], named
 
     def forward(self, x, labels, variance):
         z1 = self.encoders[0].features(x)

@@ -88,10 +88,11 @@ impl Embedder {
         })
     }
 
-    /// Embeds with a network that is already in memory, and its weights as they are now.
+    /// Embeds with a network that is already in memory, [settled](Model::settled) with the weights that it has now.
     ///
     /// # Errors
-    /// - a tensor cannot be made.
+    /// - a tensor cannot be made;
+    /// - a code is NaN or infinite.
     pub fn new(model: &Model) -> Result<Self, ModelError> {
         Ok(Self {
             model: model.settled()?,

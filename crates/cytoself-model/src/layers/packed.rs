@@ -79,12 +79,7 @@ fn values(t: &Tensor) -> Result<Vec<f32>, ModelError> {
 
 /// Packs a convolution, and gives the layout of its dense output.
 fn dense(d: &Described<'_>, from: &Layout) -> Result<(Dense, Layout), ModelError> {
-    let Grid { size, .. } = from.grid;
-    let out = |a: usize, before: usize, after: usize| {
-        (size[a] + before + after - d.kernel) / d.stride + 1
-    };
-    let p = &d.padding;
-    let size = [out(0, p.top, p.bottom), out(1, p.left, p.right)];
+    let size = d.padding.outputs(from.grid.size, [d.kernel; 2], d.stride);
     let to = counted(Layout::new(
         from.isa,
         d.norm.lines().len(),
@@ -113,11 +108,7 @@ impl Block {
             }
             None => None,
         };
-        let [height, width] = framed.grid.size;
-        let size = [
-            (height + padding.top + padding.bottom - kernel) / stride + 1,
-            (width + padding.left + padding.right - kernel) / stride + 1,
-        ];
+        let size = padding.outputs(framed.grid.size, [kernel; 2], stride);
         let filtered = Layout::new(from.isa, channels, Grid::dense(size));
         let weight = values(d.depthwise.weight)?;
         let shape = [kernel, stride];

@@ -46,11 +46,9 @@ impl Grid {
     /// In a frame of zeros that a kernel with `stride` and `padding` reads without leaving it.
     pub(crate) fn framed(size: [usize; 2], kernel: usize, stride: usize, padding: Padding) -> Self {
         let corner = [padding.top, padding.left];
-        let after = [padding.bottom, padding.right];
-        let outer = std::array::from_fn(|a| {
-            let outputs = (corner[a] + size[a] + after[a] - kernel) / stride + 1;
-            ((outputs - 1) * stride + kernel).max(corner[a] + size[a])
-        });
+        let outputs = padding.outputs(size, [kernel; 2], stride);
+        let outer =
+            std::array::from_fn(|a| ((outputs[a] - 1) * stride + kernel).max(corner[a] + size[a]));
         Self {
             size,
             corner,

@@ -31,6 +31,12 @@ impl Padding {
             right: size,
         }
     }
+
+    /// Rows and columns of what a `kernel` with `stride` makes of a map of `size` in these zeros.
+    pub(crate) fn outputs(self, size: [usize; 2], kernel: [usize; 2], stride: usize) -> [usize; 2] {
+        let around = [self.top + self.bottom, self.left + self.right];
+        std::array::from_fn(|a| (size[a] + around[a] - kernel[a]) / stride + 1)
+    }
 }
 
 /// The shape of a convolution.
@@ -68,12 +74,17 @@ pub struct ConvGeometry {
 impl ConvGeometry {
     /// Rows of the output map.
     pub fn out_height(&self) -> usize {
-        (self.height + self.padding.top + self.padding.bottom - self.kernel[0]) / self.stride + 1
+        self.out_size()[0]
     }
 
     /// Columns of the output map.
     pub fn out_width(&self) -> usize {
-        (self.width + self.padding.left + self.padding.right - self.kernel[1]) / self.stride + 1
+        self.out_size()[1]
+    }
+
+    fn out_size(&self) -> [usize; 2] {
+        self.padding
+            .outputs([self.height, self.width], self.kernel, self.stride)
     }
 
     /// Whether the kernel fits the padded map and the stride is at least 1.

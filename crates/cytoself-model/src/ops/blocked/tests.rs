@@ -144,6 +144,9 @@ fn dense_convolutions_equal_the_reference() {
     each_geometry(&[1, 3], |g| {
         for (i, inputs) in CHANNELS.into_iter().enumerate() {
             let outputs = CHANNELS[(i + g.batch + g.stride) % CHANNELS.len()];
+            if g.in_plane() > 100 && inputs * outputs > 256 {
+                continue; // minutes, where the processor is emulated
+            }
             let g = ConvGeometry {
                 in_channels: inputs,
                 out_channels: outputs,

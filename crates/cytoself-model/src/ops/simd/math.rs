@@ -47,7 +47,7 @@ unsafe fn one_plus_exp_minus<L: Lanes, const U: usize>(mut x: [L::V; U]) -> ([L:
     }
 }
 
-/// `x / (1 + exp(-x))`; a NaN stays one, and minus infinity gives what the function tends to, 0.
+/// `x / (1 + exp(-x))`; a NaN stays one, and minus infinity gives -4e-36, where the function tends to 0.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
 pub(crate) unsafe fn silu<L: Lanes, const U: usize>(x: [L::V; U]) -> [L::V; U] {

@@ -36,6 +36,8 @@ mod simd;
 mod squeeze_excite;
 mod tape;
 mod tensor;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use arrange::{channels_last, exchange, reshape, scale};
 pub(crate) use batch_norm::FixedNorm;

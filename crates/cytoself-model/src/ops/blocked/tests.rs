@@ -4,35 +4,16 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::ops::batch_norm::{Activation, BatchNormRunning, FixedNorm};
-use crate::ops::{ConvGeometry, RngKey, reference};
+use crate::ops::testing::{assert_close, normal};
+use crate::ops::{ConvGeometry, reference};
+
+/// Of single precision, whatever the order of the sums.
+const TOLERANCE: f64 = 2e-5;
 
 const CHANNELS: [usize; 6] = [1, 2, 7, 16, 33, 64];
 
 /// Height and width, one of which is a single pixel.
 const SIZES: [[usize; 2]; 4] = [[1, 1], [4, 4], [5, 13], [25, 25]];
-
-fn normal(n: usize, stream: u64) -> Vec<f32> {
-    let key = RngKey {
-        seed: 5,
-        stream,
-        step: 0,
-    };
-    (0..n as u64).map(|i| key.normal(i)).collect()
-}
-
-#[track_caller]
-fn assert_close(found: &[f32], expected: &[f64], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let square = expected.iter().map(|e| e * e).sum::<f64>();
-    let rms = (square / expected.len() as f64).sqrt().max(0.1);
-    for (f, e) in found.iter().zip(expected) {
-        let off = (f64::from(*f) - e).abs();
-        assert!(
-            off <= 2e-5 * rms.max(e.abs()),
-            "{what}: {f}, expected {e} (rms {rms})"
-        );
-    }
-}
 
 /// A normalisation, and what it does.
 struct Norm {
@@ -171,7 +152,7 @@ fn dense_convolutions_equal_the_reference() {
                             let other = residual.map(|r| laid_out(&to, r));
                             layer.run(&laid_out(&from, &x), other.as_deref(), &mut y);
                             let what = format!("{isa:?} {g:?} {silu}");
-                            assert_close(&planes(&to, &y), &expected, &what);
+                            assert_close(&planes(&to, &y), &expected, TOLERANCE, &what);
                         }
                     }
                 }
@@ -209,9 +190,9 @@ fn depthwise_convolutions_and_their_sums_equal_the_reference() {
                     layer.run(x, y, &mut sums);
                     let maps = expected.chunks_exact(to.grid.pixels());
                     let expected: Vec<f64> = maps.map(|map| map.iter().sum()).collect();
-                    assert_close(&sums[..channels], &expected, &what);
+                    assert_close(&sums[..channels], &expected, TOLERANCE, &what);
                 }
-                assert_close(&planes(&to, &y), &expected, &what);
+                assert_close(&planes(&to, &y), &expected, TOLERANCE, &what);
             }
         }
     });
@@ -248,7 +229,7 @@ fn gates_equal_the_reference() {
                     padded.resize(map.blocks() * isa.lanes(), 0.0);
                     layer.run(&padded, &mut vec![f32::NAN; layer.memory()], &mut y);
                     let what = format!("{isa:?}, {channels} channels, {hidden} hidden, {size:?}");
-                    assert_close(&planes(&map, &y), &expected, &what);
+                    assert_close(&planes(&map, &y), &expected, TOLERANCE, &what);
                 }
             }
         }

@@ -9,13 +9,14 @@
 //! Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", arXiv:1509.09308, section 4.
 
 mod product;
+#[cfg(test)]
+mod tests;
 mod tiling;
 mod transform;
 mod weights;
 
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::{ConvGeometry, Padding};
-use crate::ops::matrix::{View, multiply};
 use crate::ops::simd::InstructionSet;
 use rayon::prelude::*;
 use tiling::Tiling;
@@ -23,7 +24,7 @@ use transform::POINTS;
 use weights::PackedKernels;
 
 /// Values of transformed inputs and outputs that one task holds: they stay in the second- and third-level cache.
-const TASK_VALUES: usize = 3 << 18;
+const TASK_VALUES: usize = 1 << 19;
 
 /// Tiles of a task, however many channels they have: each task reads all transformed kernels, or adds to all their gradients.
 const TILES: usize = 48;
@@ -62,7 +63,7 @@ pub(crate) fn pays(g: &ConvGeometry) -> bool {
 pub(crate) fn forward(x: &[f32], w: &[f32], g: &ConvGeometry, isa: InstructionSet, y: &mut [f32]) {
     let (rows, columns) = (g.out_channels, g.in_channels);
     scratch(PackedKernels::length(rows, columns), |memory| {
-        let kernels = weights::pack(w, rows, columns, false, memory);
+        let kernels = weights::pack(w, rows, columns, false, isa, memory);
         convolve(x, &kernels, &Tiling::new(g), isa, y);
     });
 }
@@ -77,7 +78,7 @@ pub(crate) fn input_gradient(
 ) {
     let (rows, columns) = (g.in_channels, g.out_channels);
     scratch(PackedKernels::length(rows, columns), |memory| {
-        let kernels = weights::pack(w, rows, columns, true, memory);
+        let kernels = weights::pack(w, rows, columns, true, isa, memory);
         convolve(dy, &kernels, &Tiling::adjoint(g), isa, dx);
     });
 }
@@ -235,21 +236,8 @@ fn add_products(
         sums.par_chunks_exact_mut(outputs * inputs)
             .enumerate()
             .for_each(|(k, sum)| {
-                let (a, b) = (
-                    View::row_major(m[k * to..].as_ptr(), pitch),
-                    View::transposed(v[k * from..].as_ptr(), pitch),
-                );
-                // SAFETY: the task owns `sum`; the shapes are those of the slices.
-                unsafe {
-                    multiply(
-                        [outputs, inputs, tiles],
-                        sum.as_mut_ptr(),
-                        inputs,
-                        accumulate,
-                        a,
-                        b,
-                    )
-                };
+                let (a, b) = (&m[k * to..][..to], &v[k * from..][..from]);
+                product::correlate(a, b, sum, [outputs, inputs, tiles, pitch], accumulate, isa);
             });
     });
 }

@@ -3,7 +3,7 @@
 use super::transform;
 use crate::ops::buffer::{Shared, scratch};
 use crate::ops::geometry::ConvGeometry;
-use crate::ops::simd::InstructionSet;
+use crate::ops::simd::{InstructionSet, MOST};
 use std::ops::Range;
 
 /// The tiles of a convolution: `rows x columns` per image, 4x4 outputs each; tile rows count on over the images.
@@ -74,6 +74,44 @@ impl Tiling {
         })
     }
 
+    /// Copies the `rows` rows of `map` that begin at `top - pad[0]`, shifted right by `pad[1]`, zeros outside as far as tiles read them.
+    #[allow(clippy::too_many_arguments)] // one pass
+    fn pad(
+        &self,
+        map: &[f32],
+        [height, width]: [usize; 2],
+        top: usize,
+        pad: [usize; 2],
+        rows: usize,
+        isa: InstructionSet,
+        to: &mut [f32],
+    ) {
+        let (pitch, used) = (self.pitch(isa), 4 * self.columns + 2);
+        assert!(
+            pad[1] <= MOST.min(8)
+                && width + pad[1] <= used
+                && used <= pitch
+                && map.len() >= height * width
+                && to.len() >= rows * pitch + MOST
+        );
+        // SAFETY: as asserted.
+        unsafe {
+            transform::pad(
+                isa,
+                map.as_ptr(),
+                height,
+                width,
+                top,
+                pad[0],
+                pad[1],
+                rows,
+                to.as_mut_ptr(),
+                pitch,
+                used,
+            )
+        };
+    }
+
     /// Transforms the input patches of the tile rows `range` of one channel: value `k` of tile `i` goes to `v[k * plane + i]`.
     ///
     /// # Safety
@@ -92,8 +130,8 @@ impl Tiling {
         let ([h, w], pitch) = (self.input, self.pitch(isa));
         for (image, first, count, before) in self.runs(range) {
             let map = &x[(image * channels + channel) * h * w..][..h * w];
-            scratch((4 * count + 2) * pitch, |padded| {
-                copy_padded(map, w, 4 * first, self.pad, pitch, padded);
+            scratch((4 * count + 2) * pitch + MOST, |padded| {
+                self.pad(map, [h, w], 4 * first, self.pad, 4 * count + 2, isa, padded);
                 for row in 0..count {
                     let to = (before + row) * self.columns;
                     // SAFETY: `padded` holds 6 rows of `pitch` from this one; the rest is the caller's promise.
@@ -130,8 +168,8 @@ impl Tiling {
         let ([h, w], pitch) = (self.output, self.pitch(isa));
         for (image, first, count, before) in self.runs(range) {
             let map = &dy[(image * channels + channel) * h * w..][..h * w];
-            scratch(4 * count * pitch, |padded| {
-                copy_padded(map, w, 4 * first, [0, 0], pitch, padded);
+            scratch(4 * count * pitch + MOST, |padded| {
+                self.pad(map, [h, w], 4 * first, [0, 0], 4 * count, isa, padded);
                 for row in 0..count {
                     let to = (before + row) * self.columns;
                     // SAFETY: `padded` holds 4 rows of `pitch` from this one; the rest is the caller's promise.
@@ -184,32 +222,6 @@ impl Tiling {
                     )
                 };
             }
-        }
-    }
-}
-
-/// Copies the rows of `map` that begin at `top - pad[0]` into rows of `pitch`, shifted right by `pad[1]`, zeros outside.
-fn copy_padded(
-    map: &[f32],
-    width: usize,
-    top: usize,
-    pad: [usize; 2],
-    pitch: usize,
-    padded: &mut [f32],
-) {
-    for (i, row) in padded.chunks_exact_mut(pitch).enumerate() {
-        let source = (top + i)
-            .checked_sub(pad[0])
-            .map(|y| y * width)
-            .filter(|start| *start < map.len());
-        match source {
-            Some(start) => {
-                row[..pad[1]].fill(0.0);
-                let n = width.min(pitch - pad[1]);
-                row[pad[1]..pad[1] + n].copy_from_slice(&map[start..start + n]);
-                row[pad[1] + n..].fill(0.0);
-            }
-            None => row.fill(0.0),
         }
     }
 }

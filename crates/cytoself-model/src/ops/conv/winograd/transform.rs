@@ -3,7 +3,7 @@
 //! With the matrices of Lavin and Gray (arXiv:1509.09308, section 4.3) a tile's output is `A^T ((G g G^T) * (B^T d B)) A`; the
 //! gradient of the weights is the adjoint, `G^T ((A dy A^T) * (B^T d B)) G`.
 
-use crate::ops::simd::{Lanes, MOST, kernel};
+use crate::ops::simd::{Lanes, MOST, kernel, store_up_to};
 
 /// Values of a transformed tile.
 pub(super) const POINTS: usize = 36;
@@ -23,6 +23,28 @@ unsafe fn input_axis<L: Lanes>(d: [L::V; 6]) -> [L::V; 6] {
             L::fma(e, two, c),
             L::fnma(e, two, c),
             L::fma(d[1], four, L::fnma(d[3], five, d[5])),
+        ]
+    }
+}
+
+/// `G g`.
+#[inline(always)]
+pub(super) unsafe fn kernel_axis<L: Lanes>(g: [L::V; 3]) -> [L::V; 6] {
+    // SAFETY: arithmetic only; the caller vouches for the instructions.
+    unsafe {
+        let (sixth, twelfth) = (L::splat(1.0 / 6.0), L::splat(1.0 / 12.0));
+        let (sum, middle) = (L::mul(L::add(g[0], g[2]), sixth), L::mul(g[1], sixth));
+        let (even, odd) = (
+            L::fma(g[0], L::splat(1.0 / 24.0), L::mul(g[2], sixth)),
+            L::mul(g[1], twelfth),
+        );
+        [
+            L::mul(g[0], L::splat(0.25)),
+            L::sub(L::zero(), L::add(sum, middle)),
+            L::sub(middle, sum),
+            L::add(even, odd),
+            L::sub(even, odd),
+            g[2],
         ]
     }
 }
@@ -63,6 +85,35 @@ unsafe fn gradient_axis<L: Lanes>(y: [L::V; 4]) -> [L::V; 6] {
             L::sub(even2, odd2),
             y[3],
         ]
+    }
+}
+
+kernel! {
+    /// Copies `rows` rows of a map from `top - above` on to rows of `pitch` at `to`, shifted right by `left`, zeros outside up to `used`. Writes whole
+    /// vectors: up to a vector less one value past `used`.
+    pub(super) unsafe fn pad<L>(map: *const f32, height: usize, width: usize, top: usize, above: usize, left: usize, rows: usize, to: *mut f32, pitch: usize, used: usize) {
+        for i in 0..rows {
+            let to = to.add(i * pitch);
+            let mut j = 0;
+            if top + i >= above && top + i - above < height {
+                let from = map.add((top + i - above) * width);
+                L::store(to, L::zero());
+                let to = to.add(left);
+                while j + L::N <= width {
+                    L::store(to.add(j), L::load(from.add(j)));
+                    j += L::N;
+                }
+                if j < width {
+                    L::store(to.add(j), L::load_part(from.add(j), width - j));
+                    j += L::N;
+                }
+                j += left;
+            }
+            while j < used {
+                L::store(to.add(j), L::zero());
+                j += L::N;
+            }
+        }
     }
 }
 
@@ -155,7 +206,11 @@ kernel! {
                 } else {
                     let mut edge = [0f32; 4 * MOST];
                     L::store_fours(edge.as_mut_ptr(), values);
-                    std::ptr::copy_nonoverlapping(edge.as_ptr(), to, columns);
+                    let mut j = 0;
+                    while j < columns {
+                        store_up_to::<L>(to.add(j), columns - j, L::load(edge.as_ptr().add(j)));
+                        j += L::N;
+                    }
                 }
                 i += 1;
             }

@@ -1,7 +1,7 @@
 //! The transforms of kernels and of their gradients.
 
-use super::product::{ROWS, packed_length};
-use super::transform::POINTS;
+use super::product;
+use super::transform::{self, POINTS};
 use crate::ops::buffer::Shared;
 use crate::ops::simd::{InstructionSet, MOST, kernel};
 use rayon::prelude::*;
@@ -26,12 +26,12 @@ pub(super) struct PackedKernels<'a> {
 impl PackedKernels<'_> {
     /// Values of all 36 matrices.
     pub(super) fn length(rows: usize, columns: usize) -> usize {
-        POINTS * packed_length(rows, columns)
+        POINTS * rows * columns
     }
 
     /// Matrix `k`.
     pub(super) fn point(&self, k: usize) -> &[f32] {
-        let length = packed_length(self.rows, self.columns);
+        let length = self.rows * self.columns;
         &self.values[k * length..][..length]
     }
 }
@@ -42,31 +42,38 @@ pub(super) fn pack<'a>(
     rows: usize,
     columns: usize,
     transposed: bool,
+    isa: InstructionSet,
     memory: &'a mut [f32],
 ) -> PackedKernels<'a> {
-    let plane = packed_length(rows, columns);
+    let plane = rows * columns;
+    assert!(
+        w.len() == 9 * plane && memory.len() == PackedKernels::length(rows, columns),
+        "the kernels' shapes"
+    );
+    let (row_step, column_step) = match transposed {
+        true => (9, 9 * rows),
+        false => (9 * columns, 9),
+    };
+    let groups: Vec<_> = product::groups(rows).collect();
     let out = Shared::new(memory);
-    (0..rows.div_ceil(ROWS))
+    groups
         .into_par_iter()
         .with_min_len(4)
-        .for_each(|block| {
-            for (column, i) in (0..columns).flat_map(|c| (0..ROWS).map(move |i| (c, i))) {
-                let row = block * ROWS + i;
-                let at = block * columns * ROWS + column * ROWS + i;
-                let kernel = (row < rows).then(|| {
-                    let index = if transposed {
-                        column * rows + row
-                    } else {
-                        row * columns + column
-                    };
-                    &w[index * 9..][..9]
-                });
-                let values = kernel.map_or([0.0; POINTS], |k| transformed(k, transposed));
-                for (k, v) in values.iter().enumerate() {
-                    // SAFETY: the block's values of the 36 matrices belong to this task.
-                    unsafe { *out.at(k * plane + at) = *v };
-                }
-            }
+        .for_each(|(first, count)| {
+            // SAFETY: the rows of the group exist, and its values of the 36 matrices belong to this task.
+            unsafe {
+                pack_group(
+                    isa,
+                    w[first * row_step..].as_ptr(),
+                    row_step,
+                    column_step,
+                    transposed,
+                    count,
+                    columns,
+                    out.at(first * columns),
+                    plane,
+                )
+            };
         });
     PackedKernels {
         values: memory,
@@ -75,20 +82,37 @@ pub(super) fn pack<'a>(
     }
 }
 
-/// `G g G^T`.
-#[inline]
-fn transformed(kernel: &[f32], rotated: bool) -> [f32; POINTS] {
-    let g = |i: usize| kernel[if rotated { 8 - i } else { i }];
-    let mut half = [[0.0; 3]; 6];
-    for (row, factors) in half.iter_mut().zip(&G) {
-        for (j, v) in row.iter_mut().enumerate() {
-            *v = factors[0] * g(j) + factors[1] * g(3 + j) + factors[2] * g(6 + j);
+kernel! {
+    /// `G g G^T` of the kernels of `count` rows, the lanes of a vector: value `k` of row `i` and column `c` to `u[k * plane + c * count + i]`.
+    unsafe fn pack_group<L>(w: *const f32, row_step: usize, column_step: usize, rotated: bool, count: usize, columns: usize, u: *mut f32, plane: usize) {
+        for column in 0..columns {
+            let mut taps = [[0f32; MOST]; 9];
+            for i in 0..count {
+                let kernel = w.add(i * row_step + column * column_step);
+                for t in 0..9 {
+                    taps[t][i] = *kernel.add(if rotated { 8 - t } else { t });
+                }
+            }
+            let tap = |t: usize| L::load(taps[t].as_ptr());
+            let mut half = [[L::zero(); 6]; 3];
+            for j in 0..3 {
+                half[j] = transform::kernel_axis::<L>([tap(j), tap(3 + j), tap(6 + j)]);
+            }
+            // A whole vector where the next columns overwrite what is too much.
+            let whole = (columns - column) * count >= L::N;
+            for i in 0..6 {
+                let values = transform::kernel_axis::<L>([half[0][i], half[1][i], half[2][i]]);
+                for j in 0..6 {
+                    let to = u.add((i * 6 + j) * plane + column * count);
+                    if whole {
+                        L::store(to, values[j]);
+                    } else {
+                        L::store_part(to, count, values[j]);
+                    }
+                }
+            }
         }
     }
-    std::array::from_fn(|k| {
-        let (row, f) = (&half[k / 6], &G[k % 6]);
-        row[0] * f[0] + row[1] * f[1] + row[2] * f[2]
-    })
 }
 
 kernel! {
